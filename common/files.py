@@ -1,0 +1,39 @@
+"""Output that appears whole or not at all: written beside its place, then renamed into it."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def _beside(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.with_name(f".{path.name}.{os.getpid()}.partial")
+
+
+@contextmanager
+def atomic_file(path: str | Path) -> Iterator[Path]:
+    """Gives a path beside `path` to write to; renames it into place unless the block raises."""
+    partial = _beside(Path(path))
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_directory(path: str | Path) -> Iterator[Path]:
+    """Gives an empty folder beside `path` to fill; it takes the place of `path` unless the block raises."""
+    path = Path(path)
+    partial, previous = _beside(path), path.with_name(f".{path.name}.{os.getpid()}.previous")
+    partial.mkdir()
+    try:
+        yield partial
+        if path.exists():
+            os.replace(path, previous)
+        os.replace(partial, path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(previous, ignore_errors=True)

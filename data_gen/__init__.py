@@ -1,0 +1,1 @@
+"""Raw text to TFRecords of masked recurring spans. Needs no TensorFlow."""

@@ -1,0 +1,1 @@
+"""QASS in PyTorch, checkpoint conversion, and few-shot question answering."""

@@ -1,0 +1,1 @@
+"""Span-selection pretraining with TPUEstimator (tf.compat.v1)."""

@@ -1,0 +1,1 @@
+"""WordPiece vocabularies: trained here or fetched from the public repositories."""
