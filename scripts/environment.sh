@@ -1,0 +1,29 @@
+# Sourced by quickstart.sh and test.sh, from the repository root: makes .venv from requirements.txt, or brings it up to date.
+
+find_python() {
+  local candidate
+  for candidate in "${PYTHON:-}" python3.11 python3 python; do
+    [ -n "$candidate" ] || continue
+    if "$candidate" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then
+      command -v "$candidate"
+      return
+    fi
+  done
+  cat >&2 <<'MESSAGE'
+error: Python 3.11 was not found (TensorFlow 2.15 ends there, transformers 5.23 begins there). Get it with one of
+  uv:     uv python install 3.11 && PYTHON="$(uv python find 3.11)" ./quickstart.sh
+  pyenv:  pyenv install 3.11 && PYTHON="$(pyenv prefix 3.11)/bin/python" ./quickstart.sh
+  apt:    sudo apt install python3.11 python3.11-venv   (Debian 12; Ubuntu 22.04; elsewhere the deadsnakes archive)
+MESSAGE
+  return 1
+}
+
+# The stamp is a copy of the requirements that were installed, written last: an interrupted installation has none.
+if ! cmp -s requirements.txt .venv/installed-requirements.txt; then
+  python=$(find_python) || exit 1
+  echo "Installing into .venv with $python (a few minutes, about 3 GB) ..."
+  "$python" -m venv .venv || { echo "error: $python cannot make .venv: is its venv module (python3.11-venv) there?" >&2; exit 1; }
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+  cp requirements.txt .venv/installed-requirements.txt
+fi
+export TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-2} TF_ENABLE_ONEDNN_OPTS=${TF_ENABLE_ONEDNN_OPTS:-1} TOKENIZERS_PARALLELISM=${TOKENIZERS_PARALLELISM:-false}

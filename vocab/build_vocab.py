@@ -1,0 +1,107 @@
+"""Trains a WordPiece vocabulary on a corpus, special tokens first.
+
+    python vocab/build_vocab.py --input_file='corpus/*.txt' --output_file=vocab/my-vocab.txt --vocab_size=32000
+
+Reads what data generation reads (data_gen/readers.py). Nothing is lower-cased and no accent is stripped unless asked:
+stripping takes Hangul syllables apart into Jamo.
+"""
+
+import argparse
+import random
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+if not __package__:  # run as a file: import from the repository root, not from this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from tqdm import tqdm
+
+from common.cli import InputError, exit_with_one_line, expand_globs
+from common.files import atomic_file
+from data_gen.readers import ReaderOptions, plan_units, read_unit
+
+SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[QUESTION]"]
+# Always a piece, whatever the corpus: SplinterTokenizer writes "[QUESTION] ." behind a question.
+FULL_STOP = "."
+
+
+@dataclass(frozen=True)
+class VocabularyConfig:
+    """How a vocabulary is trained. `limit_alphabet` bounds the characters kept (modern Hangul alone has 11,172)."""
+
+    vocab_size: int = 32000
+    min_frequency: int = 2
+    limit_alphabet: int = 6000
+    do_lower_case: bool = False
+
+
+def train(texts: Iterator[str], config: VocabularyConfig) -> list[str]:
+    """The pieces of a WordPiece vocabulary in the order of their ids, at most `config.vocab_size`.
+
+    Raises:
+      InputError: the texts hold no words, or the size leaves no room for the alphabet.
+    """
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(strip_accents=False, lowercase=config.do_lower_case)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=config.vocab_size,
+        min_frequency=config.min_frequency,
+        limit_alphabet=config.limit_alphabet,
+        initial_alphabet=[FULL_STOP],
+        special_tokens=SPECIAL_TOKENS,
+        show_progress=sys.stderr.isatty(),
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    ids = tokenizer.get_vocab()
+    if len(ids) <= len(SPECIAL_TOKENS) + 1:
+        raise InputError("the corpus holds no text: found 0 words, expected some")
+    if len(ids) > config.vocab_size:
+        raise InputError(
+            f"--vocab_size={config.vocab_size} is too small: found {len(ids)} special tokens and characters alone; "
+            f"raise it, or lower --limit_alphabet={config.limit_alphabet}"
+        )
+    return sorted(ids, key=ids.__getitem__)
+
+
+def corpus_texts(input_file: str, corpus_format: str, sample_rate: float, seed: int) -> Iterator[str]:
+    """The segments of a random `sample_rate` of the documents, which the seed chooses; faults go to stderr."""
+    units = plan_units(expand_globs(input_file), corpus_format)
+    chosen = random.Random(seed)
+    skipped: Counter[str] = Counter()
+    for unit in tqdm(units, desc="reading", unit="unit", disable=None):
+        for document in read_unit(unit, ReaderOptions(), skipped):
+            if chosen.random() < sample_rate:
+                yield from document.segments
+    for reason, count in skipped.items():
+        print(f"skipped {count}: {reason}", file=sys.stderr)
+
+
+def main() -> None:
+    defaults = VocabularyConfig()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--input_file", required=True, help="globs, comma separated")
+    parser.add_argument("--output_file", required=True, type=Path)
+    parser.add_argument("--vocab_size", type=int, default=defaults.vocab_size)
+    parser.add_argument("--min_frequency", type=int, default=defaults.min_frequency)
+    parser.add_argument("--limit_alphabet", type=int, default=defaults.limit_alphabet)
+    parser.add_argument("--do_lower_case", action="store_true", help="for English; strips no accents either way")
+    parser.add_argument("--corpus_format", default="auto", help="as in data_gen/create_pretraining_data.py")
+    parser.add_argument("--sample_rate", type=float, default=1.0, help="share of the documents to read, 0 < rate <= 1")
+    parser.add_argument("--random_seed", type=int, default=12345)
+    args = parser.parse_args()
+    if not 0 < args.sample_rate <= 1:
+        raise InputError(f"--sample_rate: found {args.sample_rate}, expected above 0 and at most 1")
+    config = VocabularyConfig(args.vocab_size, args.min_frequency, args.limit_alphabet, args.do_lower_case)
+    pieces = train(corpus_texts(args.input_file, args.corpus_format, args.sample_rate, args.random_seed), config)
+    with atomic_file(args.output_file) as partial:
+        partial.write_text("".join(f"{piece}\n" for piece in pieces), encoding="utf-8")
+    print(f"{args.output_file}: {len(pieces):,} pieces, {', '.join(SPECIAL_TOKENS)} first")
+
+
+if __name__ == "__main__":
+    exit_with_one_line(main)
