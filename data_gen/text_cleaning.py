@@ -1,0 +1,31 @@
+"""One written form for each text, so that the same words are the same characters."""
+
+import re
+import unicodedata
+
+# Invisible characters that say nothing about the words around them are taken out; what they stood between joins:
+#   C0/C1 controls but white space, the soft hyphen, zero-width space, word joiner, byte order mark, direction marks,
+#   variation selectors (they choose a glyph, not a character), interlinear annotation and tag characters.
+# Kept: ZERO WIDTH (NON-)JOINER, which tell emoji and words of other scripts apart, and the conjoining fillers
+#   U+115F and U+1160, which carry a syllable of old Hangul.
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u061c\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e"
+    "\u2060-\u206f\ufe00-\ufe0f\ufeff\ufff9-\ufffb\U0001bca0-\U0001bca3\U000e0000-\U000e01ef]"
+)
+# Characters that hold a place without a meaning: the Hangul fillers that chat users type as a blank, and what stands
+# where a character was lost (a lone surrogate, the replacement character). As spaces they coin no false word.
+_PLACEHOLDER = re.compile("[\u3164\uffa0\ud800-\udfff\ufffc\ufffd]")
+
+
+def clean_text(text: str) -> str:
+    """NFC text on one line: no control or invisible characters, each run of white space one space, none at the ends.
+
+    NFC composes decomposed Hangul (files written on macOS) and maps the compatibility Hanja of KS X 1001 that only
+    differ by reading (U+F900 and on) to the one unified character. Cleaning what is clean changes nothing.
+    """
+    if not text.isascii():
+        text = _PLACEHOLDER.sub(" ", text)
+    text = _INVISIBLE.sub("", text)
+    if not unicodedata.is_normalized("NFC", text):
+        text = unicodedata.normalize("NFC", text)
+    return " ".join(text.split())
