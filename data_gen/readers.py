@@ -94,14 +94,14 @@ def _next_document(stream: BinaryIO, offset: int, corpus_format: CorpusFormat) -
     stream.seek(offset)
     reader = io.BufferedReader(stream, _LINE_PIECE_BYTES)  # type: ignore[type-var]
     try:
-        previous: bytes | None = None  # the line the offset fell into may have begun earlier: never judged
+        whole = False  # the line that `offset` falls into may have begun earlier, so it is not judged
+        previous: bytes | None = None
         while line := reader.readline(_LINE_PIECE_BYTES):
             if previous is not None and corpus_format.starts_document(previous, line):
                 return offset
             offset += len(line)
-            previous = line
-            while not line.endswith(b"\n") and (line := reader.readline(_LINE_PIECE_BYTES)):
-                offset += len(line)
+            previous = line if whole and line.endswith(b"\n") else None
+            whole = line.endswith(b"\n")
         return None
     finally:
         reader.detach()  # the file stays open
@@ -142,7 +142,8 @@ def _read_stream(
 ) -> Iterator[Document]:
     faults = Faults(unit.name, skipped)
     head = sources.peek(stream)
-    chosen = unit.format if unit.format in FORMATS and unit.start else choose_format(unit.format, head)
+    further_part = unit.member is None and unit.start > 0  # of a file that was judged by its beginning
+    chosen = unit.format if further_part else choose_format(unit.format, head)
     if not head:
         faults.skip("empty file")
     elif sources.is_zip(head):

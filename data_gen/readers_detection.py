@@ -1,4 +1,4 @@
-"""Which format a text has, by its first bytes; the table of formats."""
+"""The table of formats, and which of them a text has by its first bytes."""
 
 import csv
 import io
@@ -22,61 +22,58 @@ FORMATS: dict[str, CorpusFormat] = {
 }
 CORPUS_FORMATS = ("auto", "wiki", "text", "tokenized", "jsonl", "nikl", "aihub")  # what --corpus_format takes
 
-_TSV_LINES, _MIN_MARKS, _TOKENIZED_SHARE = 20, 5, 0.9
+_BROKEN_SHARE = 0.05  # of characters; Korean in CP949 or UTF-16 reads as far more broken UTF-8
+_TSV_LINES = 20  # that must all have the id of a document
+_MIN_MARKS, _TOKENIZED_SHARE = 5, 0.9  # sentence marks; those that must stand apart from the word before
 _SENTENCE_MARK = re.compile(r"(\s?)[.,?!](?=\s|$)")
+_ID_AND_TEXT = re.compile(r"[^\s.]+\.[^\s.]+[^\t]*\t.")
 
 
 def choose_format(corpus_format: str, head: bytes) -> str | None:
-    """Name in FORMATS of what `head`, the first bytes of a text, looks like; None where it is no text.
+    """Name in FORMATS of what `head`, the first bytes of a text, looks like; None where it is no UTF-8 text.
 
     A format that was asked for is obeyed; the content still tells the JSON from the CSV or TSV release of a corpus.
     """
-    if b"\0" in head:
+    text = head.decode("utf-8", "replace").removeprefix("\ufeff")
+    if text.count("\ufffd") + text.count("\0") > _BROKEN_SHARE * len(text) + 1:  # + 1: a cut character
         return None
-    found = _detect(head.removeprefix(b"\xef\xbb\xbf"))
+    text = text.lstrip()
+    found = _json_format(text) or _line_format(text)
     family = found.split("_")[0]
     return found if corpus_format in ("auto", family) else corpus_format
 
 
-def _detect(head: bytes) -> str:
-    start = head.lstrip()
-    if start.startswith((b"<doc ", b"<doc>")):
-        return "wiki"
-    text = head.decode("utf-8", "replace")
-    return (_json_format(start) if start[:1] in (b"{", b"[") else None) or _table_format(text) or _prose_format(text)
-
-
-def _json_format(start: bytes) -> str | None:
-    keys: set[str] = set()  # paths with their kind, as far as the head goes
+def _json_format(text: str) -> str | None:
+    """None where no JSON object begins: plain text, too, may start with a bracket, as in [서울=뉴시스]."""
+    if not text.startswith(("{", "[")):
+        return None
+    seen: set[str] = set()  # paths of keys, and of lists with [] behind
     try:
-        for prefix, event, value in ijson.parse(io.BytesIO(start), use_float=True, multiple_values=True):
+        for prefix, event, value in ijson.parse(io.BytesIO(text.encode()), use_float=True, multiple_values=True):
             if event == "map_key":
-                keys.add(f"{prefix}.{value}".lstrip("."))
+                seen.add(f"{prefix}.{value}".lstrip("."))
             elif event == "start_array":
-                keys.add(f"{prefix}[]")
+                seen.add(f"{prefix}[]")
     except ijson.JSONError:
-        pass  # the head ends in the middle of a value, or the JSON is broken: what was seen must do
-    if not keys - {"[]"}:
-        return None  # plain text may begin with a bracket: [서울=뉴시스]
-    if "document[]" in keys:
+        pass  # the head ends within a value, or the JSON is broken: what was seen decides
+    if not seen - {"[]"}:
+        return None
+    if "document[]" in seen:
         return "nikl"
-    sentences = any({f"{item}doc_id", f"{item}sentno"} <= keys for item in ("", "item.", "data.item."))
-    if sentences or "[]" in keys or (keys & {"data[]", "paragraphs[]", "named_entity[]"} and "text" not in keys):
-        return "aihub"
-    return "jsonl"
+    lists = bool(seen & {"[]", "data[]", "paragraphs[]", "named_entity[]"}) and "text" not in seen
+    return "aihub" if lists or {"doc_id", "sentno"} <= seen else "jsonl"
 
 
-def _table_format(text: str) -> str | None:
+def _line_format(text: str) -> str:
+    if text.startswith(("<doc ", "<doc>")):
+        return "wiki"
     lines = text.split("\n")
     header = lines[0].rstrip("\r")
-    for delimiter in ",\t":
-        if {"file_id", "sentence"} <= set(next(csv.reader([header], delimiter=delimiter), [])):
-            return "nikl_csv"
+    if any({"file_id", "sentence"} <= set(next(csv.reader([header], delimiter=each), [])) for each in ",\t"):
+        return "nikl_csv"
     complete = [line for line in lines[:-1] if line.strip()][:_TSV_LINES] or [header]
-    return "aihub_tsv" if all(re.match(r"[^\s.]+\.[^\s.]+[^\t]*\t.", line) for line in complete) else None
-
-
-def _prose_format(text: str) -> str:
+    if all(map(_ID_AND_TEXT.match, complete)):
+        return "aihub_tsv"
     marks = _SENTENCE_MARK.findall(text)
     apart = sum(bool(space) for space in marks)
     return "tokenized" if len(marks) >= _MIN_MARKS and apart >= _TOKENIZED_SHARE * len(marks) else "text"

@@ -4,7 +4,7 @@ import csv
 import html
 import json
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, ClassVar
 
 from data_gen.readers_base import END, DataFault, Event, Faults, ReaderOptions, decoded_lines
 
@@ -64,9 +64,7 @@ class TokenizedText(PlainText):
     """BookCorpus style: as plain text, but tokens are separated by spaces and brackets and quotes may be escaped."""
 
     # The Penn Treebank's spellings of characters that its own notation uses.
-    _ESCAPES = dict(
-        pair.split() for pair in ('`` "', "'' \"", "-lrb- (", "-rrb- )", "-lsb- [", "-rsb- ]", "-lcb- {", "-rcb- }")
-    )
+    _ESCAPES: ClassVar = {"``": '"', "''": '"', "-lrb-": "(", "-rrb-": ")", "-lsb-": "[", "-rsb-": "]"}
 
     def segment(self, line: str) -> str:
         return " ".join(self._ESCAPES.get(token.lower(), token) for token in line.split())
@@ -98,7 +96,7 @@ class JsonLines:
 
 
 class NiklCsv:
-    """NIKL 비출판물: CSV (or TSV) with the columns file_id and sentence; consecutive rows of one file_id are a document."""
+    """NIKL 비출판물: CSV (or TSV) with columns file_id and sentence; rows of one file_id that follow each other, one document."""
 
     splittable = False  # a quoted field may hold a newline
 
@@ -133,12 +131,15 @@ class NiklCsv:
 
 
 class AiHubTsv:
-    """AI Hub 대규모 구매도서, sample release: column 0 an id whose second dot-separated field is the document, column 1 text."""
+    """AI Hub 대규모 구매도서, sample release: an id whose second dot-separated field is the document, a tab, text."""
 
     splittable = True
 
     def starts_document(self, previous: bytes, line: bytes) -> bool:
-        before, here = (_document_field(each.decode("utf-8", "replace")) for each in (previous, line))
+        try:
+            before, here = (_document_field(each.decode()) for each in (previous, line))
+        except UnicodeDecodeError:
+            return False
         return before is not None and here is not None and before != here
 
     def events(self, stream: BinaryIO, options: ReaderOptions, faults: Faults) -> Iterator[Event]:

@@ -7,9 +7,9 @@ import lzma
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from backports import zstd
 
@@ -18,7 +18,7 @@ from common.cli import InputError
 HEAD_BYTES = 1 << 16
 _BUFFER_BYTES = 1 << 20
 
-_DECOMPRESSORS = {
+_DECOMPRESSORS: dict[bytes, Callable[[BinaryIO], Any]] = {
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,
     b"\xfd7zXZ\x00": lzma.open,
@@ -34,11 +34,9 @@ def naming(path: str, member: str | None = None) -> Iterator[None]:
     try:
         yield
     except _DAMAGE as error:
-        raise InputError(f"{name}: damaged or truncated archive: {error or type(error).__name__}") from error
+        raise InputError(f"{name}: damaged, truncated or locked archive: {error or type(error).__name__}") from error
     except OSError as error:
         raise InputError(f"{name}: cannot be read: {error.strerror or error}") from error
-    except (RuntimeError, NotImplementedError) as error:  # zipfile: encrypted, or an unknown method
-        raise InputError(f"{name}: cannot be unpacked: {error}") from error
 
 
 def open_file(path: str) -> BinaryIO:
@@ -114,8 +112,13 @@ def zip_members(stream: BinaryIO) -> Iterator[str]:
 
 @contextmanager
 def opened_zip_member(stream: BinaryIO, member: str) -> Iterator[io.BufferedReader]:
-    with zipfile.ZipFile(stream) as archive, archive.open(member) as unpacked:
-        yield io.BufferedReader(cast(io.RawIOBase, unpacked), _BUFFER_BYTES)
+    with zipfile.ZipFile(stream) as archive:
+        try:
+            unpacked = archive.open(member)
+        except RuntimeError as error:  # encrypted, or (NotImplementedError) packed by a method unknown here
+            raise zipfile.BadZipFile(str(error)) from error
+        with unpacked:
+            yield io.BufferedReader(cast(io.RawIOBase, unpacked), _BUFFER_BYTES)
 
 
 def tar_members(stream: BinaryIO) -> Iterator[tuple[str, int, int]]:
