@@ -96,7 +96,7 @@ class JsonLines:
 
 
 class NiklCsv:
-    """NIKL 비출판물: CSV (or TSV) with columns file_id and sentence; rows of one file_id that follow each other, one document."""
+    """NIKL 비출판물: CSV (or TSV) with columns file_id and sentence; successive rows of one file_id are a document."""
 
     splittable = False  # a quoted field may hold a newline
 
