@@ -149,7 +149,7 @@ def _read_stream(
     elif sources.is_zip(head):
         faults.skip("archive inside an archive")
     elif chosen is None:
-        faults.skip("not text", f"begins {head[:16]!r}")
+        faults.skip("not UTF-8 text", f"begins {head[:16]!r}")
     else:
         if head.startswith(_UTF8_MARK):
             stream.read(len(_UTF8_MARK))

@@ -21,6 +21,7 @@ FORMATS: dict[str, CorpusFormat] = {
     "aihub_tsv": AiHubTsv(),
 }
 CORPUS_FORMATS = ("auto", "wiki", "text", "tokenized", "jsonl", "nikl", "aihub")  # what --corpus_format takes
+_TABLES = {"nikl": "nikl_csv", "aihub": "aihub_tsv"}
 
 _BROKEN_SHARE = 0.05  # of characters; Korean in CP949 or UTF-16 reads as far more broken UTF-8
 _TSV_LINES = 20  # that must all have the id of a document
@@ -32,15 +33,15 @@ _ID_AND_TEXT = re.compile(r"[^\s.]+\.[^\s.]+[^\t]*\t.")
 def choose_format(corpus_format: str, head: bytes) -> str | None:
     """Name in FORMATS of what `head`, the first bytes of a text, looks like; None where it is no UTF-8 text.
 
-    A format that was asked for is obeyed; the content still tells the JSON from the CSV or TSV release of a corpus.
+    A format that was asked for is obeyed; the content still tells a corpus' JSON from its release as a table.
     """
     text = head.decode("utf-8", "replace").removeprefix("\ufeff")
     if text.count("\ufffd") + text.count("\0") > _BROKEN_SHARE * len(text) + 1:  # + 1: a cut character
         return None
     text = text.lstrip()
-    found = _json_format(text) or _line_format(text)
-    family = found.split("_")[0]
-    return found if corpus_format in ("auto", family) else corpus_format
+    if corpus_format == "auto":
+        return _json_format(text) or _line_format(text)
+    return corpus_format if text.startswith(("{", "[")) else _TABLES.get(corpus_format, corpus_format)
 
 
 def _json_format(text: str) -> str | None:
@@ -54,6 +55,8 @@ def _json_format(text: str) -> str | None:
                 seen.add(f"{prefix}.{value}".lstrip("."))
             elif event == "start_array":
                 seen.add(f"{prefix}[]")
+            elif event == "end_map":
+                seen.add("{}")
     except ijson.JSONError:
         pass  # the head ends within a value, or the JSON is broken: what was seen decides
     if not seen - {"[]"}:
