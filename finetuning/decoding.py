@@ -1,0 +1,136 @@
+"""From start and end scores to the best answers: the best spans of each window, then of each document.
+
+A span lies inside the context part of one window and has at most `max_answer_length` wordpieces; its score is its
+start logit plus its end logit. Windows are decoded batch by batch, so memory does not grow with the data set.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from finetuning.features import QAFeatures
+
+
+class WindowSpans(NamedTuple):
+    """The best spans of each of B windows: scores, starts, ends [B, n] (score −inf where there are fewer than n),
+    the log of the summed exponentials of all its spans' scores [B], and the score of "no answer" [B].
+    """
+
+    scores: Tensor
+    starts: Tensor
+    ends: Tensor
+    log_total: Tensor
+    null_scores: Tensor
+
+
+def best_spans(
+    start_logits: Tensor,
+    end_logits: Tensor,
+    context_mask: Tensor,
+    max_answer_length: int,
+    n_best: int,
+    cls_index: int = 0,
+) -> WindowSpans:
+    """Logits and context_mask (bool) are [B, length].
+
+    The n best spans have at most n different starts, and those are among the n starts whose own best span scores
+    highest: so only n × max_answer_length spans of a window are sorted.
+    """
+    start_logits, end_logits = start_logits.float(), end_logits.float()
+    null_scores = start_logits[:, cls_index] + end_logits[:, cls_index]
+    starts = start_logits.masked_fill(~context_mask, -torch.inf)
+    ends = end_logits.masked_fill(~context_mask, -torch.inf)
+    longest = min(max_answer_length, starts.size(1))
+    # [B, length, longest]: the end scores a start may be paired with
+    reachable = functional.pad(ends, (0, longest - 1), value=-torch.inf).unfold(1, longest, 1)
+
+    best_of_start = starts + reachable.amax(-1)
+    candidates = best_of_start.topk(min(n_best, starts.size(1))).indices
+    pairs = starts.gather(1, candidates).unsqueeze(-1) + reachable.gather(
+        1, candidates.unsqueeze(-1).expand(-1, -1, longest)
+    )
+    scores, flat = pairs.flatten(1).topk(min(n_best, pairs.size(1) * pairs.size(2)))
+    chosen_starts = candidates.gather(1, flat // longest)
+    log_total = (starts.unsqueeze(-1) + reachable).flatten(1).logsumexp(1)
+    padding = (0, n_best - scores.size(1))
+    return WindowSpans(
+        functional.pad(scores, padding, value=-torch.inf),
+        functional.pad(chosen_starts, padding),
+        functional.pad(chosen_starts + flat % longest, padding),
+        log_total,
+        null_scores,
+    )
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A span of the context, characters [start, end). An answer of "none" is the empty span 0, 0."""
+
+    text: str
+    start: int
+    end: int
+    score: float
+    probability: float
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Of one question: answers with text, best first, and how much better "no answer" scores than the first of them."""
+
+    answers: tuple[Answer, ...]
+    null_difference: float
+
+
+def decode_documents(features: QAFeatures, spans: WindowSpans, n_best: int, with_null: bool) -> dict[str, Decoded]:
+    """The n best answers of each question over all its windows.
+
+    `spans` holds one row per window of `features`, in their order. Probabilities are over all spans of all windows of
+    the document and, `with_null`, over "no answer" too (the lowest null score of the windows). A question without
+    any window has no entry.
+    """
+    scores, starts, ends, log_total, null_scores = (part.cpu().numpy() for part in spans)
+    owners = features.windows[:, 0]
+    firsts = np.flatnonzero(np.r_[True, owners[1:] != owners[:-1]]) if len(owners) else np.empty(0, np.int64)
+    decoded = {}
+    for first, last in zip(firsts, np.r_[firsts[1:], len(owners)], strict=True):
+        rows = slice(int(first), int(last))
+        null_score = float(null_scores[rows].min())
+        totals = log_total[rows].astype(np.float64)
+        log_sum = np.logaddexp.reduce(np.append(totals, null_score) if with_null else totals)
+        pieces = _document_pieces(features, rows, scores[rows], starts[rows], ends[rows])
+        answers = _answers(features, int(owners[first]), pieces, n_best, float(log_sum))
+        best = answers[0].score if answers else -np.inf
+        decoded[features.examples[int(owners[first])].id] = Decoded(answers, float(null_score - best))
+    return decoded
+
+
+def _document_pieces(
+    features: QAFeatures, rows: slice, scores: np.ndarray, starts: np.ndarray, ends: np.ndarray
+) -> list[tuple[float, int, int]]:
+    """(score, first, last wordpiece of the context), best first; ties go to the earlier span."""
+    shifts = np.array([features.context_offset(i) for i in range(rows.start, rows.stop)])[:, None]
+    real = np.isfinite(scores)
+    flat = np.stack([(starts + shifts)[real], (ends + shifts)[real]])
+    kept = scores[real]
+    order = np.lexsort((flat[1], flat[0], -kept))
+    return list(zip(kept[order].tolist(), flat[0, order].tolist(), flat[1, order].tolist(), strict=True))
+
+
+def _answers(
+    features: QAFeatures, example: int, pieces: Sequence[tuple[float, int, int]], n_best: int, log_sum: float
+) -> tuple[Answer, ...]:
+    context = features.examples[example].context
+    answers: dict[tuple[int, int], Answer] = {}
+    for score, first, last in pieces:
+        start, end = features.answer_span(example, first, last)
+        if start < end and (start, end) not in answers:
+            probability = float(np.exp(score - log_sum))
+            answers[start, end] = Answer(context[start:end], start, end, score, probability)
+            if len(answers) == n_best:
+                break
+    return tuple(answers.values())

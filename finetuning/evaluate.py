@@ -1,0 +1,60 @@
+"""Scores a predictions file against a data file; stands alone and never loads torch.
+
+    python finetuning/evaluate.py PREDICTIONS DATA [--output_format korquad,squad,squad2,mrqa] [--nbest FILE]
+
+PREDICTIONS is a JSON object {question id: answer}. DATA may be in any layout that run_qa.py reads. Prints JSON at full
+precision; a question without a prediction scores 0 and is counted under "unanswered".
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+if not __package__:  # run as a file: import from the repository root, not from this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from common.cli import InputError, exit_with_one_line
+from finetuning.metrics import METRICS, evaluate_oracle, evaluate_predictions
+from finetuning.qa_data import load_questions
+
+
+def parse_metric_names(names: str) -> tuple[str, ...]:
+    """Raises InputError for a name that is not one of METRICS."""
+    chosen = tuple(name.strip() for name in names.split(",") if name.strip())
+    unknown = [name for name in chosen if name not in METRICS]
+    if unknown or not chosen:
+        raise InputError(f"--output_format: found {unknown or names!r}, expected some of {','.join(METRICS)}")
+    return chosen
+
+
+def read_json_object(path: str) -> dict[str, Any]:
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not JSON in UTF-8 ({error})") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: found a JSON {type(content).__name__}, expected an object {{id: answer}}")
+    return content
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("predictions", help="JSON object {question id: answer}")
+    parser.add_argument("data", help="data files (comma-separated globs)")
+    parser.add_argument("--output_format", default="korquad,squad", help=f"some of {','.join(METRICS)}")
+    parser.add_argument("--nbest", help="nbest_predictions.json, for the scores of a perfect choice from it")
+    flags = parser.parse_args()
+    names = parse_metric_names(flags.output_format)
+    predictions = read_json_object(flags.predictions)
+    examples = load_questions(flags.data).examples
+    results = evaluate_predictions(predictions, examples, names)
+    if flags.nbest:
+        results |= evaluate_oracle(read_json_object(flags.nbest), examples, names[0])
+    json.dump(results, sys.stdout, indent=2, ensure_ascii=False)
+    print()
+
+
+if __name__ == "__main__":
+    exit_with_one_line(main)

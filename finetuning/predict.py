@@ -1,0 +1,79 @@
+"""Answers questions on a text with a fine-tuned model.
+
+    python finetuning/predict.py --model DIR --context_file F --question "…" [--question "…"] [--n_best 3] [--json]
+    python finetuning/predict.py --model DIR --context_file F --interactive
+
+Prints for each question the answer, its score, its probability among all spans, and its characters in the file.
+A long text is read in overlapping windows.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+if not __package__:  # run as a file: import from the repository root, not from this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from common.cli import InputError, exit_with_one_line
+
+
+def parse_flags() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True, help="folder that run_qa.py wrote")
+    parser.add_argument("--context_file", required=True, help="text to answer from, UTF-8")
+    parser.add_argument("--question", action="append", default=[], help="may be given several times")
+    parser.add_argument("--interactive", action="store_true", help="ask at a prompt, until an empty line")
+    parser.add_argument("--n_best", type=int, default=1, help="answers to print per question")
+    parser.add_argument("--max_seq_length", type=int, default=384)
+    parser.add_argument("--doc_stride", type=int, default=128)
+    parser.add_argument("--max_answer_length", type=int, default=30)
+    parser.add_argument("--json", action="store_true", help="one JSON object per question")
+    flags = parser.parse_args()
+    if not flags.question and not flags.interactive:
+        raise InputError("nothing to do: expected --question or --interactive")
+    if min(flags.n_best, flags.doc_stride, flags.max_answer_length, flags.max_seq_length) < 1:
+        raise InputError("--n_best, --doc_stride, --max_answer_length and --max_seq_length: expected at least 1")
+    return flags
+
+
+def read_context(path: str) -> str:
+    try:
+        context = Path(path).read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 at byte {error.start}") from error
+    if not context.strip():
+        raise InputError(f"{path}: the file is empty, expected a text to answer from")
+    return context
+
+
+def main() -> None:
+    flags = parse_flags()
+    context = read_context(flags.context_file)
+
+    from finetuning.answering import Answerer, AnswerSettings
+
+    settings = AnswerSettings(flags.max_seq_length, flags.doc_stride, flags.max_answer_length, flags.n_best)
+    answerer = Answerer(flags.model, settings)
+
+    def answer(question: str) -> None:
+        answers = answerer.answer(question, context)
+        if flags.json:
+            print(json.dumps({"question": question, "answers": answers}, ensure_ascii=False))
+            return
+        print(f"question     {question}")
+        for found in answers:
+            print(f"answer       {found['text']}")
+            print(f"score        {found['score']:.4f}  (probability {found['probability']:.4f})")
+            print(f"characters   {found['start']}–{found['end']}")
+        if not answers:
+            print("answer       (none found)")
+
+    for question in flags.question:
+        answer(question)
+    while flags.interactive and (question := input("question (empty line ends): ").strip()):
+        answer(question)
+
+
+if __name__ == "__main__":
+    exit_with_one_line(main)

@@ -1,0 +1,124 @@
+"""Hugging Face's Trainer for question answering: batches by length, windows decoded as they leave the model."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Sampler, SequentialSampler, Subset
+from transformers import Trainer, TrainingArguments
+from transformers.trainer_pt_utils import LengthGroupedSampler
+
+from finetuning.decoding import WindowSpans, best_spans
+from finetuning.features import InputTemplate, QAFeatures
+
+LABELS = ("start_positions", "end_positions")
+
+
+class WindowCollator:
+    """Pads windows to the longest of the batch and gives the model's inputs as tensors [batch, length]."""
+
+    def __init__(self, template: InputTemplate, with_labels: bool) -> None:
+        self._template = template
+        self._with_labels = with_labels
+
+    def __call__(self, windows: list[dict[str, Any]]) -> dict[str, Tensor]:
+        template, length = self._template, max(len(window["input_ids"]) for window in windows)
+        input_ids = np.full((len(windows), length), template.pad_id, np.int64)
+        attention_mask = np.zeros_like(input_ids)
+        token_type_ids = np.zeros_like(input_ids)
+        for row, window in enumerate(windows):
+            size = len(window["input_ids"])
+            input_ids[row, :size] = window["input_ids"]
+            token_type_ids[row, :size] = window["token_type_ids"]
+            attention_mask[row, :size] = 1
+        attention_mask[np.isin(input_ids, template.hidden_ids)] = 0
+        batch: dict[str, np.ndarray] = {"input_ids": input_ids, "attention_mask": attention_mask}
+        if template.uses_token_types:
+            batch["token_type_ids"] = token_type_ids
+        if template.explicit_positions:
+            batch["position_ids"] = np.broadcast_to(np.arange(length), input_ids.shape).copy()
+        if self._with_labels:
+            batch |= {name: np.array([window[name] for window in windows], np.int64) for name in LABELS}
+        else:
+            positions = np.arange(length)
+            starts = np.array([window["context_start"] for window in windows])[:, None]
+            ends = np.array([window["context_end"] for window in windows])[:, None]
+            batch["context_mask"] = (positions >= starts) & (positions < ends)
+        return {name: torch.from_numpy(array) for name, array in batch.items()}
+
+
+class QATrainer(Trainer):
+    """Trains on `train_dataset`; `decode` turns features into the best spans of each window.
+
+    score: called by `evaluate` (at the end of each epoch, if asked for) for a dictionary of metrics.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        arguments: TrainingArguments,
+        *,
+        template: InputTemplate,
+        max_answer_length: int,
+        n_best: int,
+        score: "Callable[[QATrainer], dict[str, float]] | None" = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(model, arguments, data_collator=WindowCollator(template, with_labels=True), **kwargs)
+        self._template = template
+        self._max_answer_length = max_answer_length
+        self._n_best = n_best
+        self._score = score
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler | None:
+        dataset: Any = self.train_dataset if train_dataset is None else train_dataset
+        if self.args.train_sampling_strategy != "group_by_length":
+            return super()._get_train_sampler(dataset)
+        batch_size = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        return LengthGroupedSampler(batch_size, lengths=dataset.lengths.tolist())
+
+    def _get_eval_sampler(self, eval_dataset: Any) -> Sampler | None:
+        return SequentialSampler(eval_dataset)
+
+    def prediction_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor | Any],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> tuple[Tensor | None, Any, Tensor | None]:
+        """Logits never leave the device: only the best spans of each window do."""
+        inputs = self._prepare_inputs(inputs)
+        context_mask = inputs.pop("context_mask")
+        with torch.inference_mode(), self.compute_loss_context_manager():
+            outputs = model(**inputs)
+        spans = best_spans(
+            outputs.start_logits,
+            outputs.end_logits,
+            context_mask,
+            self._max_answer_length,
+            self._n_best,
+            self._template.cls_index,
+        )
+        return None, tuple(spans), None
+
+    def decode(self, features: QAFeatures) -> WindowSpans:
+        """One row per window of `features`, in their order; computed longest first: batches are of similar length."""
+        order = np.argsort(-features.lengths, kind="stable")
+        training_collator, self.data_collator = self.data_collator, WindowCollator(self._template, with_labels=False)
+        try:
+            output = self.predict(Subset(features, order.tolist()))  # type: ignore[arg-type]
+        finally:
+            self.data_collator = training_collator
+        place = np.argsort(order)
+        return WindowSpans(*(torch.from_numpy(np.asarray(part)[place]) for part in output.predictions))
+
+    def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
+        metrics = {
+            f"{metric_key_prefix}_{name}": value for name, value in (self._score or (lambda _: {}))(self).items()
+        }
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
