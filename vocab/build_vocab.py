@@ -7,10 +7,11 @@ stripping takes Hangul syllables apart into Jamo.
 """
 
 import argparse
+import itertools
 import random
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,8 +40,11 @@ class VocabularyConfig:
     do_lower_case: bool = False
 
 
-def train(texts: Iterator[str], config: VocabularyConfig) -> list[str]:
+def train(read_texts: Callable[[], Iterator[str]], config: VocabularyConfig) -> list[str]:
     """The pieces of a WordPiece vocabulary in the order of their ids, at most `config.vocab_size`.
+
+    `read_texts` is called twice and must give the same texts each time: the trainer numbers single characters in a
+    random order and breaks ties by those numbers, so they are counted and ordered here first.
 
     Raises:
       InputError: the texts hold no words, or the size leaves no room for the alphabet.
@@ -48,24 +52,45 @@ def train(texts: Iterator[str], config: VocabularyConfig) -> list[str]:
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(strip_accents=False, lowercase=config.do_lower_case)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    initial, continuing = alphabet(map(tokenizer.normalizer.normalize_str, read_texts()), config.limit_alphabet)
+    first_pieces = [*SPECIAL_TOKENS, *initial, *continuing]
+    if len(first_pieces) > config.vocab_size:
+        raise InputError(
+            f"--vocab_size={config.vocab_size} is too small: found {len(first_pieces)} special tokens and characters "
+            f"alone; raise it, or lower --limit_alphabet={config.limit_alphabet}"
+        )
     trainer = trainers.WordPieceTrainer(
         vocab_size=config.vocab_size,
         min_frequency=config.min_frequency,
-        limit_alphabet=config.limit_alphabet,
-        initial_alphabet=[FULL_STOP],
-        special_tokens=SPECIAL_TOKENS,
+        limit_alphabet=len(initial),
+        initial_alphabet=initial,
+        special_tokens=first_pieces,  # keeps their order
         show_progress=sys.stderr.isatty(),
     )
-    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.train_from_iterator(read_texts(), trainer)
     ids = tokenizer.get_vocab()
-    if len(ids) <= len(SPECIAL_TOKENS) + 1:
-        raise InputError("the corpus holds no text: found 0 words, expected some")
-    if len(ids) > config.vocab_size:
-        raise InputError(
-            f"--vocab_size={config.vocab_size} is too small: found {len(ids)} special tokens and characters alone; "
-            f"raise it, or lower --limit_alphabet={config.limit_alphabet}"
-        )
     return sorted(ids, key=ids.__getitem__)
+
+
+def alphabet(normalized_texts: Iterator[str], limit: int) -> tuple[list[str], list[str]]:
+    """The `limit` most frequent characters, and those among them that stand inside words as `##` pieces; both sorted.
+
+    Raises:
+      InputError: there are no characters but white space.
+    """
+    counts: Counter[str] = Counter()
+    neighbours: set[tuple[str, str]] = set()
+    for text in normalized_texts:
+        counts.update(text)
+        neighbours.update(itertools.pairwise(text))
+    visible = [character for character in counts if not character.isspace()]
+    if not visible:
+        raise InputError("the corpus holds no text: found 0 characters, expected some")
+    kept = set(sorted(visible, key=lambda c: (-counts[c], c))[:limit]) | {FULL_STOP}
+    split = pre_tokenizers.BertPreTokenizer().pre_tokenize_str
+    pairs = ((before, after) for before, after in neighbours if after in kept and not before.isspace())
+    continuing = {after for before, after in pairs if len(split(before + after)) == 1}
+    return sorted(kept), [f"##{character}" for character in sorted(continuing)]
 
 
 def corpus_texts(input_file: str, corpus_format: str, sample_rate: float, seed: int) -> Iterator[str]:
@@ -97,7 +122,9 @@ def main() -> None:
     if not 0 < args.sample_rate <= 1:
         raise InputError(f"--sample_rate: found {args.sample_rate}, expected above 0 and at most 1")
     config = VocabularyConfig(args.vocab_size, args.min_frequency, args.limit_alphabet, args.do_lower_case)
-    pieces = train(corpus_texts(args.input_file, args.corpus_format, args.sample_rate, args.random_seed), config)
+    pieces = train(
+        lambda: corpus_texts(args.input_file, args.corpus_format, args.sample_rate, args.random_seed), config
+    )
     with atomic_file(args.output_file) as partial:
         partial.write_text("".join(f"{piece}\n" for piece in pieces), encoding="utf-8")
     print(f"{args.output_file}: {len(pieces):,} pieces, {', '.join(SPECIAL_TOKENS)} first")

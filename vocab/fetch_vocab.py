@@ -1,7 +1,7 @@
 """Downloads the vocabulary of KoSplinter or of Splinter from its public repository, at a pinned commit.
 
-    python vocab/fetch_vocab.py kosplinter      # 35,000 pieces, Korean; by way of KoELECTRA-v3
-    python vocab/fetch_vocab.py splinter        # 28,996 pieces, English, cased; Google BERT's with [QUESTION]
+python vocab/fetch_vocab.py kosplinter      # 35,000 pieces, Korean; by way of KoELECTRA-v3
+python vocab/fetch_vocab.py splinter        # 28,996 pieces, English, cased; Google BERT's with [QUESTION]
 """
 
 import argparse
@@ -79,7 +79,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=sorted(VOCABULARIES))
     parser.add_argument("--output_file", type=Path, help="default: the public file's name in this folder")
-    parser.add_argument("--base_url", default=DEFAULT_BASE_URL, help="a mirror laid out as owner/repository/commit/path")
+    parser.add_argument("--base_url", default=DEFAULT_BASE_URL, help="a mirror: owner/repository/commit/path below it")
     args = parser.parse_args()
     vocabulary = VOCABULARIES[args.name]
     output_file = args.output_file or Path(__file__).resolve().parent / vocabulary.file_name
