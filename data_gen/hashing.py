@@ -1,0 +1,83 @@
+"""64-bit hashes of token text that can be put together piece by piece, and sets of them, for compiled code."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+# A polynomial over the text's UTF-8 bytes modulo 2**64: hash(ab) = hash(a) * BASE**len(b) + hash(b).
+_BASE = 0x9E3779B97F4A7C15
+_MASK = 2**64 - 1
+_EMPTY = 0  # marks a free slot of a set
+
+
+class PieceHashes(NamedTuple):
+    """hash and BASE**length of each piece of a vocabulary, uint64 [vocabulary size]."""
+
+    values: npt.NDArray[np.uint64]
+    powers: npt.NDArray[np.uint64]
+
+
+def text_hash(text: str | bytes) -> int:
+    """The polynomial hash of a text's UTF-8 bytes."""
+    value = 0
+    for byte in text.encode() if isinstance(text, str) else text:
+        value = (value * _BASE + byte + 1) & _MASK
+    return value
+
+
+def piece_hashes(pieces: Iterable[str]) -> PieceHashes:
+    """Hashes of `pieces` in the form that `extend_hash` puts together."""
+    encoded = [piece.encode() for piece in pieces]
+    values = np.array([text_hash(piece) for piece in encoded], np.uint64)
+    powers = np.array([pow(_BASE, len(piece), 2**64) for piece in encoded], np.uint64)
+    return PieceHashes(values, powers)
+
+
+@numba.njit(cache=True, inline="always")
+def extend_hash(value: np.uint64, hashes: PieceHashes, piece: int) -> np.uint64:
+    """The hash of a text followed by one more piece."""
+    return value * hashes.powers[piece] + hashes.values[piece]
+
+
+@numba.njit(cache=True, inline="always")
+def extend_hash_by_byte(value: np.uint64, byte: int) -> np.uint64:
+    """The hash of a text followed by one more byte."""
+    return value * np.uint64(_BASE) + np.uint64(byte) + np.uint64(1)
+
+
+@numba.njit(cache=True, inline="always")
+def scramble(value: np.uint64) -> np.uint64:
+    """Spreads a 64-bit value evenly (the finaliser of SplitMix64, Steele et al. 2014). One to one."""
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return value ^ (value >> np.uint64(31))
+
+
+def hash_set(texts: Iterable[str]) -> npt.NDArray[np.uint64]:
+    """An open-addressed table of the texts' hashes, for `in_hash_set`; at most half full."""
+    values = {text_hash(text) for text in texts}
+    table = np.full(1 << max(1, (2 * len(values)).bit_length()), _EMPTY, np.uint64)
+    for value in values:
+        _insert(table, np.uint64(value))
+    return table
+
+
+@numba.njit(cache=True)
+def _insert(table: npt.NDArray[np.uint64], value: np.uint64) -> None:
+    slot = np.int64(scramble(value) & np.uint64(len(table) - 1))
+    while table[slot] != _EMPTY:
+        slot = (slot + 1) & (len(table) - 1)
+    table[slot] = value
+
+
+@numba.njit(cache=True, inline="always")
+def in_hash_set(table: npt.NDArray[np.uint64], value: np.uint64) -> bool:
+    slot = np.int64(scramble(value) & np.uint64(len(table) - 1))
+    while table[slot] != _EMPTY:
+        if table[slot] == value:
+            return True
+        slot = (slot + 1) & (len(table) - 1)
+    return False

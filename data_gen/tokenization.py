@@ -1,0 +1,80 @@
+"""A WordPiece vocabulary and its tokenizer: text to token ids by the Rust tokenizer of Hugging Face `tokenizers`."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer, normalizers, pre_tokenizers
+from tokenizers.models import WordPiece
+
+from common.cli import InputError
+
+PAD, UNK, CLS, SEP, MASK, QUESTION = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[QUESTION]"
+SPECIAL_TOKENS = (PAD, UNK, CLS, SEP, MASK, QUESTION)
+MAX_WORD_CHARACTERS = 100  # of a word that is taken apart, as in transformers' BERT tokenizers; a longer one is [UNK]
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The tokens of a vocabulary file; a token's id is the number of its line, from 0."""
+
+    path: str
+    tokens: tuple[str, ...]
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Vocabulary":
+        """Reads a vocabulary file, one token a line.
+
+        Raises:
+          InputError: unreadable, not UTF-8, empty, with a token twice, or without one of the special tokens.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise InputError(f"{path}: vocabulary file not found")
+        try:
+            lines = path.read_text(encoding="utf-8").split("\n")
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path}: vocabulary is not UTF-8: {error}") from error
+        tokens = [line.strip() for line in lines]
+        while tokens and not tokens[-1]:
+            tokens.pop()
+        if not tokens:
+            raise InputError(f"{path}: vocabulary is empty")
+        token, count = Counter(tokens).most_common(1)[0]
+        if count > 1:
+            first, second = [number for number, found in enumerate(tokens, 1) if found == token][:2]
+            raise InputError(f"{path}: token {token!r} stands on line {first} and again on line {second}")
+        missing = [token for token in SPECIAL_TOKENS if token not in tokens]
+        if missing:
+            raise InputError(f"{path}: special token {missing[0]} not found among {len(tokens)} tokens")
+        return cls(str(path), tuple(tokens))
+
+    def id(self, token: str) -> int:
+        return self.tokens.index(token)
+
+
+class TextTokenizer:
+    """BERT's normalisation and word splitting, then WordPiece.
+
+    With `do_lower_case`, accents are stripped as in BERT's uncased models, but Hangul syllables stay whole.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, do_lower_case: bool):
+        ids = {token: number for number, token in enumerate(vocabulary.tokens)}
+        self._tokenizer = Tokenizer(WordPiece(ids, unk_token=UNK, max_input_chars_per_word=MAX_WORD_CHARACTERS))
+        clean = normalizers.BertNormalizer(
+            clean_text=True, handle_chinese_chars=True, strip_accents=False, lowercase=do_lower_case
+        )
+        strip_accents = [normalizers.NFD(), normalizers.StripAccents(), normalizers.NFC()] if do_lower_case else []
+        self._tokenizer.normalizer = normalizers.Sequence([clean, *strip_accents])
+        self._tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+
+    def encode(self, segments: Sequence[str]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+        """Token ids of all segments, one after the other, and where in them each segment ends."""
+        ids = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(segments, add_special_tokens=False)]
+        ends = np.cumsum([len(segment) for segment in ids], dtype=np.int64)
+        return np.fromiter(chain.from_iterable(ids), np.int32, int(ends[-1]) if len(ends) else 0), ends
