@@ -1,6 +1,7 @@
 """64-bit hashes of token text that can be put together piece by piece, and sets of them, for compiled code."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 import numba
@@ -56,7 +57,8 @@ def scramble(value: np.uint64) -> np.uint64:
     return value ^ (value >> np.uint64(31))
 
 
-def hash_set(texts: Iterable[str]) -> npt.NDArray[np.uint64]:
+@lru_cache(maxsize=8)
+def hash_set(texts: frozenset[str]) -> npt.NDArray[np.uint64]:
     """An open-addressed table of the texts' hashes, for `in_hash_set`; at most half full."""
     values = {text_hash(text) for text in texts}
     table = np.full(1 << max(1, (2 * len(values)).bit_length()), _EMPTY, np.uint64)

@@ -44,11 +44,11 @@ class SpanTables(NamedTuple):
 def span_tables(
     vocabulary: Sequence[str],
     stopwords: Iterable[str] = (),
-    particles: Iterable[str] = JOSA_EOMI,
+    particles: frozenset[str] = JOSA_EOMI,
     excluded: ExcludedNgrams = NOTHING_EXCLUDED,
 ) -> SpanTables:
     """Lookup tables for a vocabulary (token of each id)."""
-    stopwords = {word.lower() for word in stopwords}
+    stopwords = frozenset(word.lower() for word in stopwords)
     is_continuation = np.array([piece.startswith(CONTINUATION) for piece in vocabulary], np.bool_)
     return SpanTables(
         is_continuation=is_continuation,
