@@ -16,6 +16,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow complains of missing GPUs
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # transformers, of heads that an encoder has no use for
 
 from common.cli import exit_with_one_line
 

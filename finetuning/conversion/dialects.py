@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import re
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -28,7 +27,7 @@ class Dialect(Enum):
     OWN_TF = "KoSplinter of this project (TensorFlow)"
     SPLINTER_TF = "the original Splinter (TensorFlow, LayerNorm)"
     KERAS_TF = "the original KoSplinter (TensorFlow, Keras layer_normalization_K)"
-    BERT_TF = "Google BERT (TensorFlow, no QASS)"
+    BERT_TF = "Google BERT's variables (TensorFlow, no QASS)"
     OWN_TORCH = "KoSplinter of this project (PyTorch)"
     SPLINTER_HF = "Hugging Face Splinter (PyTorch)"
     SPLINTER_TORCH = "the original Splinter (PyTorch state dict)"
@@ -258,7 +257,7 @@ def _listed(items: list[str], count: int = _LISTED) -> str:
 
 def describe_ignored(ignored: dict[str, str]) -> list[str]:
     """One line a reason: how many variables, and which."""
-    return [
-        f"ignored {count} ({reason}): {_listed([name for name in sorted(ignored) if ignored[name] == reason], _EXAMPLES)}"
-        for reason, count in Counter(ignored.values()).items()
-    ]
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in sorted(ignored.items()):
+        by_reason.setdefault(reason, []).append(name)
+    return [f"ignored {len(found)} ({reason}): {_listed(found, _EXAMPLES)}" for reason, found in by_reason.items()]

@@ -74,9 +74,9 @@ def compare(expected: Outputs, actual: Outputs, batch: Batch, tolerance: float) 
     real = batch.real_questions
     visible = real[..., None] & (batch.input_mask[:, None, :] > 0)
     differences = {
-        "start_logits": _difference(expected.start_logits[visible], actual.start_logits[visible]),
-        "end_logits": _difference(expected.end_logits[visible], actual.end_logits[visible]),
-        "loss": _difference(expected.loss[real], actual.loss[real]),
+        "start_logits": difference(expected.start_logits[visible], actual.start_logits[visible]),
+        "end_logits": difference(expected.end_logits[visible], actual.end_logits[visible]),
+        "loss": difference(expected.loss[real], actual.loss[real]),
     }
     same = np.logical_and(
         expected.start_logits.argmax(-1) == actual.start_logits.argmax(-1),
@@ -86,14 +86,15 @@ def compare(expected: Outputs, actual: Outputs, batch: Batch, tolerance: float) 
         (
             scope
             for scope, values in expected.layers.items()
-            if scope in actual.layers and not _difference(values, actual.layers[scope]).maximum <= tolerance
+            if scope in actual.layers and not difference(values, actual.layers[scope]).maximum <= tolerance
         ),
         None,
     )
     return Report(batch.origin, differences, float(same[real].mean()), parting)
 
 
-def _difference(expected: FloatArray, actual: FloatArray) -> Difference:
+def difference(expected: FloatArray, actual: FloatArray) -> Difference:
+    """How far two arrays of one shape are apart."""
     apart = np.abs(np.asarray(expected, np.float64) - np.asarray(actual, np.float64))
     return Difference(float(apart.max()), float(apart.mean()))
 
@@ -139,10 +140,15 @@ def run_tensorflow(source: Source, batch: Batch) -> Outputs:
         )
         loss = modeling.span_losses(start_logits, end_logits, tf.constant(batch.beginnings), tf.constant(batch.endings))
         with tf.compat.v1.Session() as session:
-            for variable in tf.compat.v1.global_variables():
-                tf_name = names.KERAS_LAYER_NORM.sub("/LayerNorm/", variable.name.removesuffix(":0"))
-                session.run(variable.initializer, {variable.initializer.inputs[1]: source.read(tf_name)})
+            assign_variables(source, session)
             return Outputs(*session.run((start_logits, end_logits, loss, layers)))
+
+
+def assign_variables(source: Source, session: Any) -> None:
+    """Gives every variable of the session's graph the source's tensor, one at a time."""
+    for variable in session.graph.get_collection("variables"):
+        tf_name = names.KERAS_LAYER_NORM.sub("/LayerNorm/", variable.name.removesuffix(":0"))
+        session.run(variable.initializer, {variable.initializer.inputs[1]: source.read(tf_name)})
 
 
 def run_qass(folder: Path, format: Format, batch: Batch) -> Outputs:

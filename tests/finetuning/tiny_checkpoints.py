@@ -1,4 +1,4 @@
-"""Tiny checkpoints of every dialect, each with the outputs of a TensorFlow graph written here, apart from the project's.
+"""Tiny checkpoints of every dialect, each with the outputs of a TensorFlow graph of its own, apart from the project's.
 
 All gammas, betas and biases are random, so that a layer norm or a bias that is not loaded cannot pass.
 """
@@ -30,7 +30,7 @@ Variables = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Dialect:
-    """own: config with qass_layer_norm_eps; keras: LayerNormalization layers; head: has QASS; token_types: adds row 0."""
+    """keras: LayerNormalization layers; head: has QASS; token_types: adds row 0 of such embeddings."""
 
     config: dict
     epsilon: float
