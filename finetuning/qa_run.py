@@ -116,9 +116,9 @@ def run_question_answering(settings: RunSettings, arguments: TrainingArguments, 
     trainer = _make_trainer(settings, arguments, qa_model, train_features, eval_features)
     is_main = trainer.is_world_process_zero()
     if is_main:
-        _write_data_report(output_dir, data, train_features, eval_features)
         if identity is not None:
             write_json(output_dir / RUN_SETTINGS, identity)
+        _write_data_report(output_dir, data, train_features, eval_features)
     if train_features is not None:
         _train(trainer, qa_model, output_dir, len(train_features))
     if data.evaluation is None or eval_features is None:
@@ -128,12 +128,17 @@ def run_question_answering(settings: RunSettings, arguments: TrainingArguments, 
 
 def run_identity(settings: RunSettings, arguments: TrainingArguments, train: list[QAExample]) -> dict[str, Any]:
     """What must be equal for a training to be the same training."""
-    content = json.dumps(squad_json(train), ensure_ascii=False, sort_keys=True).encode()
-    identity = dataclasses.asdict(settings.model) | {"train_sha256": hashlib.sha256(content).hexdigest()}
+    identity = dataclasses.asdict(settings.model) | {"train_sha256": content_hash(train)}
     identity |= {key: getattr(settings.data, key) for key in DATA_KEYS}
     identity |= {key: getattr(settings.schedule, key) for key in SCHEDULE_KEYS}
     identity |= {key: getattr(arguments, key) for key in TRAINING_KEYS}
     return json.loads(json.dumps(identity, default=str))
+
+
+def content_hash(examples: list[QAExample]) -> str:
+    """SHA-256 of questions, contexts and answers."""
+    content = json.dumps(squad_json(examples), ensure_ascii=False, sort_keys=True).encode()
+    return hashlib.sha256(content).hexdigest()
 
 
 def _claim_output_dir(output_dir: Path, identity: dict[str, Any], overwrite: bool) -> None:

@@ -1,0 +1,164 @@
+"""The few-shot protocol: random samples of the training questions, the same for every model, one run after another.
+
+Source: Ram et al. 2021, section 5, and the table of KoSplinter: sizes 16 … 1024 and all, several samples a size, scores
+on the whole evaluation set. Samples are drawn independently of each other (not nested), by seed.
+"""
+
+import copy
+import dataclasses
+import gc
+import json
+import random
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainingArguments
+
+from common.cli import InputError
+from finetuning.qa_data import QAData, QAExample, squad_json
+from finetuning.qa_results import EVAL_RESULTS, QUESTION_RESULTS, write_json
+from finetuning.qa_run import RunData, RunSettings, content_hash, run_identity, run_question_answering, versions
+
+FULL = "full"
+STUDY = "study.json"
+
+
+@dataclass(frozen=True)
+class StudySettings:
+    """Which models learn from how many questions, how often."""
+
+    models: list[str] = field(default_factory=list, metadata={"help": "Folders (or hub names) of the models."})
+    model_names: list[str] = field(default_factory=list, metadata={"help": "Their names in the report, in order."})
+    sizes: list[str] = field(
+        default_factory=lambda: ["16", "32", "64", "128", "256", "512", "1024", FULL],
+        metadata={"help": "Numbers of training questions; 'full' is all of them."},
+    )
+    num_samples: int = field(default=3, metadata={"help": "Random samples per size ('full' has one)."})
+    sample_seed: int = field(default=0, metadata={"help": "Seed of the samples."})
+    full_epochs: float = field(default=2.0, metadata={"help": "Epochs on 'full', instead of --num_train_epochs."})
+    bootstrap_samples: int = field(default=1000, metadata={"help": "Resamples for the confidence of differences."})
+    keep_models: bool = field(default=False, metadata={"help": "Keep the weights of every run (large)."})
+
+    def __post_init__(self) -> None:
+        if not self.models:
+            raise InputError("--models: found none, expected at least one model folder")
+        if self.model_names and len(self.model_names) != len(self.models):
+            raise InputError(f"--model_names: found {len(self.model_names)}, expected {len(self.models)}")
+        if len(set(self.names)) != len(self.names):
+            raise InputError(f"--models: found equal names {self.names}, expected different ones (see --model_names)")
+        wrong = [size for size in self.sizes if size != FULL and not (size.isdecimal() and int(size) > 0)]
+        if wrong or not self.sizes:
+            raise InputError(f"--sizes: found {wrong or 'none'}, expected positive numbers or {FULL!r}")
+        if self.num_samples < 1 or self.bootstrap_samples < 1:
+            raise InputError("--num_samples and --bootstrap_samples: expected at least 1")
+
+    @property
+    def names(self) -> list[str]:
+        return self.model_names or [Path(model).name for model in self.models]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One model on one training sample."""
+
+    model: str
+    size: str
+    sample: int
+    num_questions: int
+    results: dict[str, Any]
+    question_results: Path
+
+
+def draw_sample(examples: Sequence[QAExample], size: str, sample: int, seed: int) -> list[QAExample]:
+    """`size` different questions, in file order; equal arguments draw equal questions.
+
+    Raises:
+      InputError: the training set has fewer questions.
+    """
+    if size == FULL:
+        return list(examples)
+    if int(size) > len(examples):
+        raise InputError(f"--sizes: found {size}, the training set has {len(examples)} questions")
+    chosen = random.Random(f"few-shot {seed} {size} {sample}").sample(range(len(examples)), int(size))
+    return [examples[i] for i in sorted(chosen)]
+
+
+def run_study(
+    study: StudySettings, settings: RunSettings, arguments: TrainingArguments, data: RunData
+) -> tuple[list[Run], dict[str, Any]]:
+    """All runs in order of size, sample, model, and what the study was. Finished runs are read, not repeated.
+
+    Raises:
+      InputError: the output folder holds another study; a size is above the training set.
+    """
+    assert data.train is not None and data.evaluation is not None
+    output_dir = Path(arguments.output_dir or "")
+    samples = {
+        (size, sample): draw_sample(data.train.examples, size, sample, study.sample_seed)
+        for size in study.sizes
+        for sample in range(1 if size == FULL else study.num_samples)
+    }
+    description = _claim_study(output_dir, study, settings, arguments, data)
+    runs = []
+    for number, ((size, sample), examples) in enumerate(samples.items()):
+        write_json(output_dir / "samples" / f"{size}-{sample}.json", squad_json(examples))
+        for model, name in zip(study.models, study.names, strict=True):
+            print(f"{name}: {size} questions, sample {sample} ({number + 1} of {len(samples)})", file=sys.stderr)
+            run_dir = output_dir / "runs" / name / f"{size}-{sample}"
+            if not (run_dir / EVAL_RESULTS).is_file():
+                _run(model, examples, size, sample, run_dir, study, settings, arguments, data.evaluation)
+            results = json.loads((run_dir / EVAL_RESULTS).read_text(encoding="utf-8"))
+            runs.append(Run(name, size, sample, len(examples), results, run_dir / QUESTION_RESULTS))
+    return runs, description
+
+
+def _run(
+    model: str,
+    examples: list[QAExample],
+    size: str,
+    sample: int,
+    run_dir: Path,
+    study: StudySettings,
+    settings: RunSettings,
+    arguments: TrainingArguments,
+    evaluation: QAData,
+) -> None:
+    arguments = copy.deepcopy(arguments)
+    arguments.output_dir = str(run_dir)
+    arguments.seed += sample
+    if size == FULL:
+        arguments.num_train_epochs = study.full_epochs
+    model_settings = dataclasses.replace(settings.model, model_name_or_path=model)
+    run_settings = dataclasses.replace(settings, model=model_settings)
+    run_question_answering(run_settings, arguments, RunData(QAData(examples), evaluation))
+    gc.collect()
+    if not study.keep_models:
+        for weights in run_dir.glob("*.safetensors"):
+            weights.unlink()
+        for checkpoint in run_dir.glob("checkpoint-*"):
+            shutil.rmtree(checkpoint)
+
+
+def _claim_study(
+    output_dir: Path, study: StudySettings, settings: RunSettings, arguments: TrainingArguments, data: RunData
+) -> dict[str, Any]:
+    """What all runs share. Models, sizes and samples may be added to a study; anything else makes it another one."""
+    assert data.train is not None and data.evaluation is not None
+    shared = run_identity(settings, arguments, data.train.examples)
+    shared |= dataclasses.asdict(settings.data) | {"evaluation_sha256": content_hash(data.evaluation.examples)}
+    shared |= {"sample_seed": study.sample_seed, "full_epochs": study.full_epochs, "versions": versions()}
+    path = output_dir / STUDY
+    if path.is_file():
+        previous = json.loads(path.read_text(encoding="utf-8"))
+        for key, value in json.loads(json.dumps(shared)).items():
+            if previous.get(key) != value:
+                found = f"found {key} {previous.get(key)!r}, expected {value!r}"
+                raise InputError(f"{output_dir} holds another study: {found}; choose another folder")
+    elif output_dir.is_dir() and any(output_dir.iterdir()):
+        raise InputError(f"{output_dir}: found files of something else, expected an empty folder")
+    write_json(path, shared)
+    return shared

@@ -1,0 +1,68 @@
+"""Compares models by how many questions they need to learn from.
+
+    python finetuning/run_few_shot.py --models A B --train_file F --predict_file G --sizes 16 128 full --num_samples 3 \
+        --output_dir OUT
+    python finetuning/run_few_shot.py --models A B --train_file F --split_by_article 0.7 … --output_dir OUT
+
+Takes every flag of run_qa.py. OUT gets samples/, runs/, results.json, results.md and learning_curve.png; the same
+command again goes on where it was interrupted, and models or sizes may be added to it.
+"""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+if not __package__:  # run as a file: import from the repository root, not from this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from common.cli import InputError, exit_with_one_line
+from finetuning.few_shot import StudySettings, run_study
+from finetuning.few_shot_plot import draw_learning_curve
+from finetuning.few_shot_report import compare, markdown_report, summarize
+from finetuning.qa_data import squad_json
+from finetuning.qa_results import write_json, write_text
+from finetuning.qa_run import RunSettings, load_run_data
+from finetuning.run_qa import QATrainingArguments, make_parser, parse_settings, prepare_training_arguments
+from finetuning.settings import DataSettings, ModelSettings, ScheduleSettings
+
+
+def main() -> None:
+    parser = make_parser(
+        "run_few_shot.py", __doc__, StudySettings, ModelSettings, DataSettings, ScheduleSettings, QATrainingArguments
+    )
+    study, model, data, schedule, arguments = parse_settings(parser, sys.argv[1:])
+    if model.model_name_or_path:
+        raise InputError("--model_name_or_path: expected --models instead")
+    if not arguments.output_dir:
+        raise InputError("--output_dir: found nothing, expected a folder")
+    prepare_training_arguments(arguments, schedule, do_eval=True)
+    if "--save_strategy" not in " ".join(sys.argv):
+        arguments.save_strategy = "no"  # a study goes on by whole runs
+    output_dir = Path(arguments.output_dir)
+    run_data = load_run_data(data, do_train=True, do_eval=True)
+    assert run_data.train and run_data.evaluation
+    runs, description = run_study(study, RunSettings(model, data, schedule), arguments, run_data)
+    if data.split_by_article is not None:
+        write_json(output_dir / "split_train.json", squad_json(run_data.train.examples))
+        write_json(output_dir / "split_predict.json", squad_json(run_data.evaluation.examples))
+
+    metric = data.metric_names[0]
+    cells = summarize(runs, metric)
+    differences = compare(runs, metric, study.bootstrap_samples, study.sample_seed)
+    report = markdown_report(cells, differences, len(run_data.evaluation.examples), metric)
+    write_json(
+        output_dir / "results.json",
+        {
+            "study": description,
+            "cells": [dataclasses.asdict(cell) for cell in cells],
+            "differences": [dataclasses.asdict(difference) for difference in differences],
+            "runs": [dataclasses.asdict(run) | {"question_results": str(run.question_results)} for run in runs],
+        },
+    )
+    write_text(output_dir / "results.md", report)
+    draw_learning_curve(cells, output_dir / "learning_curve.png")
+    print(report)
+
+
+if __name__ == "__main__":
+    exit_with_one_line(main)
