@@ -185,7 +185,8 @@ def mask_for_language_modelling(
 ) -> int:
     """Chooses tokens to predict, sets their labels, and masks them 80 / 10 / 10; returns their number.
 
-    Questions, what they stand for, and their answers are left alone; questions count towards the share.
+    Questions, what they stand for, and their answers are left alone. Questions count towards the limits; only for
+    geometric spans, as in the public reference, the share is one of the tokens that are left.
     """
     size = len(passage.ids)
     candidate = np.empty(size, np.bool_)
