@@ -77,6 +77,7 @@ flags.DEFINE_enum(
 )
 flags.DEFINE_integer("max_line_mb", 16, "Longer lines are skipped and counted.", lower_bound=1)
 flags.DEFINE_integer("num_shards", 0, "Record files; 0: one for each 64 MB of input, at least 8.", lower_bound=0)
+flags.DEFINE_integer("unit_kb", 4096, "Input that a worker takes at a time; another value gives other masks.")
 flags.DEFINE_integer(
     "buffer_mb", 64, "Records that a worker holds; it needs about 250 MB and three times this.", lower_bound=1
 )
@@ -85,13 +86,14 @@ flags.DEFINE_integer(
 _FREE_FLAGS = ("output_dir", "num_processes", "buffer_mb")
 
 
-def _flag_values() -> dict[str, Any]:
+def flag_values() -> dict[str, Any]:
+    """Every flag of data generation by its name."""
     return {flag.name: flag.value for flag in FLAGS.get_key_flags_for_module(sys.modules[__name__])}
 
 
 def _configuration() -> dict[str, Any]:
     """The flags that a run must keep to when it goes on; files count by their content."""
-    values = {name: value for name, value in _flag_values().items() if name not in _FREE_FLAGS}
+    values = {name: value for name, value in flag_values().items() if name not in _FREE_FLAGS}
     values["vocab_file"] = file_sha256(FLAGS.vocab_file)
     for name in ("stopwords", "exclude_ngrams"):
         parts = (values[name] or "").split(",")
@@ -99,12 +101,12 @@ def _configuration() -> dict[str, Any]:
     return values
 
 
-def _stopwords() -> frozenset[str]:
+def stopwords_from_flags() -> frozenset[str]:
     return frozenset().union(*(load_stopwords(part.strip()) for part in FLAGS.stopwords.split(",")))
 
 
-def _config() -> PipelineConfig:
-    """The typed configuration that the flags mean.
+def generation_from_flags() -> GenerationConfig:
+    """How records are made of a document.
 
     Raises:
       InputError: a flag's value is wrong; the message names the flag.
@@ -114,9 +116,6 @@ def _config() -> PipelineConfig:
             "--recurring_span_selection=False with --only_recurring_span_selection=True leaves nothing to learn: "
             "set one of them the other way"
         )
-    files = tuple(expand_globs(FLAGS.input_file))
-    if not os.path.isfile(FLAGS.vocab_file):
-        raise InputError(f"--vocab_file: {FLAGS.vocab_file} not found")
     masking = MaskingConfig(
         max_seq_length=FLAGS.max_seq_length,
         max_questions_per_seq=FLAGS.max_questions_per_seq if FLAGS.recurring_span_selection else 0,
@@ -127,26 +126,37 @@ def _config() -> PipelineConfig:
         do_whole_word_mask=FLAGS.do_whole_word_mask,
         geometric_masking_p=FLAGS.geometric_masking_p,
     )
+    return GenerationConfig(masking, FLAGS.packing, FLAGS.dupe_factor, FLAGS.random_seed, FLAGS.buffer_mb << 20)
+
+
+def reader_options_from_flags() -> ReaderOptions:
+    return ReaderOptions(
+        json_text_key=FLAGS.json_text_key,
+        anonymised_speech=FLAGS.anonymised_speech,
+        unheard_speech=FLAGS.unheard_speech,
+        max_line_bytes=FLAGS.max_line_mb << 20,
+    )
+
+
+def _config() -> PipelineConfig:
+    generation = generation_from_flags()
+    files = tuple(expand_globs(FLAGS.input_file))
+    if not os.path.isfile(FLAGS.vocab_file):
+        raise InputError(f"--vocab_file: {FLAGS.vocab_file} not found")
     return PipelineConfig(
         input_files=files,
         output_dir=Path(FLAGS.output_dir),
         vocab_file=Path(FLAGS.vocab_file),
-        generation=GenerationConfig(
-            masking, FLAGS.packing, FLAGS.dupe_factor, FLAGS.random_seed, FLAGS.buffer_mb << 20
-        ),
+        generation=generation,
         do_lower_case=FLAGS.do_lower_case,
         corpus_format=FLAGS.corpus_format,
-        reader_options=ReaderOptions(
-            json_text_key=FLAGS.json_text_key,
-            anonymised_speech=FLAGS.anonymised_speech,
-            unheard_speech=FLAGS.unheard_speech,
-            max_line_bytes=FLAGS.max_line_mb << 20,
-        ),
-        stopwords=_stopwords(),
+        reader_options=reader_options_from_flags(),
+        stopwords=stopwords_from_flags(),
         exclude_ngrams=tuple(expand_globs(FLAGS.exclude_ngrams)) if FLAGS.exclude_ngrams else (),
         num_shards=FLAGS.num_shards,
         num_processes=FLAGS.num_processes,
-        flags=_flag_values(),
+        unit_bytes=FLAGS.unit_kb << 10,
+        flags=flag_values(),
         configuration=_configuration(),
     )
 

@@ -6,7 +6,6 @@ processes, and no step holds more than a buffer. A journal notes each finished j
 """
 
 import logging
-import os
 import shutil
 from collections import Counter
 from collections.abc import Sequence
@@ -68,9 +67,9 @@ def run(config: PipelineConfig) -> DatasetInfo:
     """
     vocabulary = Vocabulary.load(config.vocab_file)
     tasks = plan_tasks(config.input_files, config.corpus_format, config.unit_bytes)
-    inputs = [[path, os.path.getsize(path)] for path in config.input_files]
-    journal = Journal(config.output_dir, config.configuration | {"input_file": inputs})
+    journal = Journal(config.output_dir, config.configuration)
     try:
+        _refuse_changed_input(tasks, journal)
         if (config.output_dir / DATASET_FILE).exists():
             logger.info("%s is complete already", config.output_dir)
         else:
@@ -79,6 +78,48 @@ def run(config: PipelineConfig) -> DatasetInfo:
         return DatasetInfo.load(config.output_dir)
     finally:
         journal.close()
+
+
+def num_shards_for(input_bytes: int) -> int:
+    """The number of shards where no flag says it."""
+    return min(_MAX_SHARDS, max(_MIN_SHARDS, input_bytes // _INPUT_BYTES_PER_SHARD))
+
+
+def shard_name(number: int, num_shards: int) -> str:
+    return f"pretraining-{number:05d}-of-{num_shards:05d}.tfrecord"
+
+
+def dataset_info(
+    generation: GenerationConfig,
+    vocabulary: Vocabulary,
+    flags: dict[str, Any],
+    counts: Counter[str],
+    skipped: Counter[str],
+    shards: Sequence[ShardInfo],
+) -> DatasetInfo:
+    """What dataset.json says of a finished run; `counts` are the sums over all tasks."""
+    masking = generation.masking
+    padding_rate = 1 - counts["tokens"] / (counts["records"] * masking.max_seq_length)
+    return DatasetInfo(
+        flags=flags,
+        max_seq_length=masking.max_seq_length,
+        max_questions_per_seq=masking.max_questions_per_seq,
+        max_predictions_per_seq=masking.max_predictions_per_seq,
+        vocab=VocabInfo(Path(vocabulary.path).name, len(vocabulary.tokens), file_sha256(vocabulary.path)),
+        counts=dict(counts) | {"padding_rate": padding_rate},
+        skipped=dict(skipped),
+        shards=tuple(shards),
+    )
+
+
+def _refuse_changed_input(tasks: Sequence[Task], journal: Journal) -> None:
+    for number, task in enumerate(tasks):
+        result = journal.result(f"task {number}")
+        if result and result["input"] != task.fingerprint:
+            raise InputError(
+                f"--input_file: {task.name}: found other content or other sizes than when its records were made; "
+                "expected the same input, or another --output_dir"
+            )
 
 
 class _Corpus(NamedTuple):
@@ -98,8 +139,7 @@ class _Run:
         self._journal = journal
         self._work = config.output_dir / WORK_FOLDER
         self._input_bytes = sum(task.num_bytes for task in tasks)
-        by_size = min(_MAX_SHARDS, max(_MIN_SHARDS, self._input_bytes // _INPUT_BYTES_PER_SHARD))
-        self._num_shards = config.num_shards or by_size
+        self._num_shards = config.num_shards or num_shards_for(self._input_bytes)
 
     def run(self) -> None:
         self._work.mkdir(exist_ok=True)
@@ -112,7 +152,9 @@ class _Run:
         shards, merged_ngrams = self._gather(corpus)
         max_span_length = self._config.generation.masking.max_span_length
         write_ngrams(merged_ngrams, max_span_length, self._vocabulary.tokens, self._config.output_dir / NGRAMS_FILE)
-        self._info(corpus, shards).save(self._config.output_dir)
+        dataset_info(
+            self._config.generation, self._vocabulary, self._config.flags, corpus.counts, corpus.skipped, shards
+        ).save(self._config.output_dir)
         self._progress.show(final=True)
 
     def _generate(self) -> _Corpus:
@@ -141,7 +183,7 @@ class _Run:
         num_parts = 1 + shard_bytes // self._config.generation.buffer_bytes
         shards = [
             ShardJob(
-                self._config.output_dir / f"pretraining-{number:05d}-of-{self._num_shards:05d}.tfrecord",
+                self._config.output_dir / shard_name(number, self._num_shards),
                 number,
                 self._num_shards,
                 num_parts,
@@ -191,23 +233,6 @@ class _Run:
         raise InputError(
             f"input_file: no text found in {len(self._config.input_files)} files, the first is "
             f"{self._config.input_files[0]}; skipped: {reasons or 'nothing'}; expected at least one document"
-        )
-
-    def _info(self, corpus: _Corpus, shards: list[ShardInfo]) -> DatasetInfo:
-        masking = self._config.generation.masking
-        counts: dict[str, Any] = dict(corpus.counts)
-        counts["padding_rate"] = 1 - counts["tokens"] / (counts["records"] * masking.max_seq_length)
-        return DatasetInfo(
-            flags=self._config.flags,
-            max_seq_length=masking.max_seq_length,
-            max_questions_per_seq=masking.max_questions_per_seq,
-            max_predictions_per_seq=masking.max_predictions_per_seq,
-            vocab=VocabInfo(
-                Path(self._vocabulary.path).name, len(self._vocabulary.tokens), file_sha256(self._vocabulary.path)
-            ),
-            counts=counts,
-            skipped=dict(corpus.skipped),
-            shards=tuple(shards),
         )
 
 
