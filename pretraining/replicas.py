@@ -1,0 +1,34 @@
+"""How the replicas of a training step add up: TPU cores, tf.distribute replicas, or none."""
+
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+
+@dataclass(frozen=True)
+class Replicas:
+    """What a model_fn must know of its neighbours.
+
+    tpu_cores: cores that share a step on a TPU; 0 elsewhere, where the tf.distribute strategy in scope counts.
+    """
+
+    tpu_cores: int = 0
+
+    def sum(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
+        """Each tensor summed over all replicas; every replica gets the sums."""
+        if self.tpu_cores > 1:
+            return [tf.compat.v1.tpu.cross_replica_sum(tensor) for tensor in tensors]
+        return sum_over_strategy(tensors)
+
+    def optimizer(self, optimizer: tf.compat.v1.train.Optimizer) -> tf.compat.v1.train.Optimizer:
+        """`optimizer`, on a TPU behind the one that sums gradients over the cores first."""
+        if self.tpu_cores > 1:
+            return tf.compat.v1.tpu.CrossShardOptimizer(optimizer, reduction=tf.compat.v1.losses.Reduction.SUM)
+        return optimizer
+
+
+def sum_over_strategy(tensors: list[tf.Tensor]) -> list[tf.Tensor]:
+    context = tf.distribute.get_replica_context()
+    if context.num_replicas_in_sync == 1:
+        return tensors
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, tensors)
