@@ -47,6 +47,7 @@ class TaskWorker:
                     report({"bytes": progress, "documents": documents, "counts": self.generator.counts})
         self.generator.finish()
         return {
+            "input": task.fingerprint,
             "bytes": task.num_bytes,
             "documents": documents,
             "counts": self.generator.counts,

@@ -33,7 +33,8 @@ class Journal:
         folder.mkdir(parents=True, exist_ok=True)
         self._file = open(self._path, "a+b")  # noqa: SIM115 - it stays open, and locked, as long as the run
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # lockf, not flock: worker processes that outlive a killed run must not hold its lock
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise InputError(f"{folder}: another run is writing into this folder") from error
         lines = self._complete_lines()
@@ -48,7 +49,8 @@ class Journal:
         self._file.seek(0)
         content = self._file.read()
         whole = content[: content.rfind(b"\n") + 1]
-        self._file.truncate(len(whole))
+        if len(whole) < len(content):
+            self._file.truncate(len(whole))
         try:
             return [json.loads(line) for line in whole.splitlines()]
         except ValueError as error:
@@ -78,7 +80,7 @@ class Journal:
         self.results[job] = result
 
     def close(self) -> None:
-        """Closes the file; the lock ends with the last process that has it open."""
+        """Closes the file, which ends the lock."""
         self._file.close()
 
     def discard(self) -> None:

@@ -1,5 +1,6 @@
 """How a corpus is divided into tasks for workers: by the input and the flags only, never by the number of workers."""
 
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -18,6 +19,11 @@ class Task:
     first_unit: int
     units: tuple[Unit, ...]
     num_bytes: int  # about, as stored
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when the task's units, or the sizes of their files, do."""
+        return hashlib.sha256(repr((self.first_unit, self.units, self.num_bytes)).encode()).hexdigest()
 
     @property
     def name(self) -> str:
