@@ -99,7 +99,7 @@ def random_batch(vocabulary: Vocabulary, max_length: int) -> Batch:
 def _tokens(lines: Iterator[str], tokenizer: Any, count: int) -> list[int]:
     ids: list[int] = []
     for line in lines:
-        ids += tokenizer(line, add_special_tokens=False).input_ids
+        ids += tokenizer(line, add_special_tokens=False, verbose=False).input_ids
         if len(ids) >= count:
             break
     return ids[:count]

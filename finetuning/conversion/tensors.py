@@ -41,7 +41,8 @@ class TensorFlowReader:
         import tensorflow as tf
 
         self.path = str(prefix)
-        self._errors = (tf.errors.OpError, RuntimeError, ValueError)
+        # the reader turns what the C++ side says into all of these
+        self._errors = (tf.errors.OpError, RuntimeError, ValueError, IndexError)
         try:
             self._reader = tf.train.load_checkpoint(self.path)
         except self._errors as error:
@@ -96,7 +97,7 @@ class StateDictReader:
         mapped = zipfile.is_zipfile(path)
         try:
             state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-        except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
             reason = str(error).strip().splitlines()[0]
             raise InputError(f"{path}: refused: not a state dict of tensors alone, or damaged: {reason}") from error
         if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):

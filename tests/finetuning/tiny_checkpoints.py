@@ -119,7 +119,7 @@ def make_batch(tokens: list[str], rows: int = 3) -> Batch:
             at = 3 + 6 * question
             ids[row, at], positions[row, question] = tokens.index("[QUESTION]"), at
             ids[row, at + 1 : at + 3], mask[row, at + 1 : at + 3] = tokens.index("[PAD]"), 0
-            beginnings[row, question], endings[row, question] = at + 3, at + 3 + row
+            beginnings[row, question], endings[row, question] = at + 3, at + 3 + (row > 0)
         ids[row, LENGTH - 3 * row :], mask[row, LENGTH - 3 * row :] = tokens.index("[PAD]"), 0
     ids[:, 0] = tokens.index("[CLS]")
     return Batch(ids, mask, positions, beginnings, endings)
