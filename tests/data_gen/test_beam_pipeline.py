@@ -1,0 +1,138 @@
+import gzip
+import logging
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from common.cli import InputError
+from data_gen import beam_job, pipeline
+from data_gen.dataset_info import DatasetInfo
+from data_gen.generation import GenerationConfig
+from data_gen.masking import MaskingConfig
+from data_gen.remote_files import fetched, matching_files, whole_file
+from data_gen.tokenization import SPECIAL_TOKENS
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+WORDS = ["서울", "부산", "대구", "강", "산", "바다", "나무", "하늘"]
+IN_MEMORY = PipelineOptions([])  # one worker, in this process
+GENERATION = GenerationConfig(MaskingConfig(max_seq_length=32, max_questions_per_seq=4), dupe_factor=3)
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """A plain file of several units and a compressed one with JSON lines, one of them broken."""
+    documents = [" ".join(WORDS[(i * j) % len(WORDS)] for j in range(1, 40)) for i in range(1, 30)]
+    (tmp_path / "a.txt").write_text("\n\n".join(documents), encoding="utf-8")
+    lines = "".join(f'{{"text": "{text}"}}\n' for text in documents[:5]) + "{broken\n"
+    (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
+    (tmp_path / "vocab.txt").write_text("\n".join([*SPECIAL_TOKENS, *WORDS]), encoding="utf-8")
+    return tmp_path
+
+
+@pytest.fixture
+def two_workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[PipelineOptions]:
+    """Beam's direct runner with two workers behind gRPC servers, which it would open to the whole network."""
+    from grpc._server import _Server
+
+    def on_loopback(self: _Server, address: str, bind=_Server.add_insecure_port) -> int:
+        return bind(self, address.replace("[::]", "127.0.0.1"))
+
+    monkeypatch.setattr(_Server, "add_insecure_port", on_loopback)
+    previous = logging.root.level
+    logging.root.setLevel(logging.WARNING)
+    yield PipelineOptions(["--direct_num_workers=2", "--direct_running_mode=multi_threading"])
+    logging.root.setLevel(previous)
+
+
+def beam_config(corpus: Path, **changes) -> beam_job.BeamConfig:
+    files = matching_files(f"{corpus}/a.txt,{corpus}/b.*")
+    values = {"num_shards": 40, "unit_bytes": 1000, "exclude_ngrams": ()} | changes
+    return beam_job.BeamConfig(files, str(corpus / "beam"), str(corpus / "vocab.txt"), GENERATION, **values)
+
+
+def test_beam_writes_the_bytes_of_the_local_run(corpus: Path, two_workers: PipelineOptions):
+    (corpus / "earlier.txt").write_text("서울 부산\t3\n강\t2\n", encoding="utf-8")
+    excluded = (str(corpus / "earlier.txt"),)
+    distributed = beam_job.run(beam_config(corpus, exclude_ngrams=excluded), two_workers)
+    local = pipeline.run(
+        pipeline.PipelineConfig(
+            (str(corpus / "a.txt"), str(corpus / "b.jsonl.gz")),
+            corpus / "local",
+            corpus / "vocab.txt",
+            GENERATION,
+            exclude_ngrams=excluded,
+            num_shards=40,
+            unit_bytes=1000,
+        )
+    )
+    assert distributed == local == DatasetInfo.load(corpus / "beam")
+    assert distributed.skipped == {"broken JSON": 1}
+    assert 0 in [shard.records for shard in distributed.shards]  # a shard without records is a file too
+    assert distributed.counts["documents"] == 34 and distributed.counts["questions"] > 100
+    for name in ["ngrams.txt", *(shard.name for shard in local.shards)]:
+        assert (corpus / "beam" / name).read_bytes() == (corpus / "local" / name).read_bytes(), name
+    written = sorted(path.name for path in (corpus / "beam").iterdir())
+    assert written == sorted(["dataset.json", "ngrams.txt", *(shard.name for shard in local.shards)])
+
+    with pytest.raises(InputError, match="holds a finished data set"):
+        beam_job.run(beam_config(corpus), two_workers)
+
+
+def test_a_fault_on_a_worker_names_the_file(corpus: Path):
+    whole = (corpus / "b.jsonl.gz").read_bytes()
+    (corpus / "b.jsonl.gz").write_bytes(whole[:-9])
+    with pytest.raises(InputError, match=r"b\.jsonl\.gz: damaged, truncated or locked archive: [^\n]*$"):
+        beam_job.run(beam_config(corpus), IN_MEMORY)
+    assert not (corpus / "beam" / "dataset.json").exists()
+
+
+def test_input_without_text(corpus: Path):
+    (corpus / "a.txt").write_text("\n")
+    (corpus / "b.jsonl.gz").write_bytes(gzip.compress(b'{"text": ""}\n'))
+    with pytest.raises(InputError, match=r"no text found in 2 files; skipped: \{'document without text': 1\}"):
+        beam_job.run(beam_config(corpus), IN_MEMORY)
+    assert not (corpus / "beam" / "dataset.json").exists()
+
+
+def test_unknown_flag_is_one_line_and_tensorflow_is_not_needed(corpus: Path):
+    command = [
+        sys.executable,
+        "-X",
+        "importtime",
+        REPOSITORY / "data_gen" / "beam_pipeline.py",
+        f"--vocab_file={corpus}/vocab.txt",
+    ]
+    flags = [f"--output_dir={corpus}/beam", f"--input_file={corpus}/a.txt", "--max_seq_lenght=128"]
+    done = subprocess.run([*command, *flags], capture_output=True, text=True, cwd=corpus)
+    assert done.returncode == 1
+    assert done.stderr.strip().split("\n")[-1].startswith("error: found --max_seq_lenght, expected a flag of")
+    imported = re.findall(r"\| +([\w.]+)$", done.stderr, re.MULTILINE)
+    assert "data_gen.beam_job" in imported
+    assert not {"tensorflow", "torch"} & set(imported)
+    assert not (corpus / "beam").exists()
+
+
+def test_pattern_without_a_match(corpus: Path):
+    with pytest.raises(InputError, match=r"no file matches .*none"):
+        matching_files(f"{corpus}/a.*,{corpus}/none*")
+
+
+def test_local_paths_are_used_as_they_are(corpus: Path):
+    assert fetched(str(corpus / "a.txt"), corpus / "elsewhere") == corpus / "a.txt"
+    assert matching_files(f"{corpus}/a.*, {corpus}/a.txt") == [str(corpus / "a.txt")]
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path: Path):
+    with pytest.raises(ZeroDivisionError), whole_file(str(tmp_path / "x")) as file:
+        file.write(b"half")
+        raise ZeroDivisionError
+    assert not (tmp_path / "x").exists()
+    for content in (b"first", b"second"):
+        with whole_file(str(tmp_path / "x")) as file:
+            file.write(content)
+    assert (tmp_path / "x").read_bytes() == b"second"
