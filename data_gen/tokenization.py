@@ -1,7 +1,7 @@
 """A WordPiece vocabulary and its tokenizer: text to token ids by the Rust tokenizer of Hugging Face `tokenizers`."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -16,6 +16,8 @@ from common.cli import InputError
 PAD, UNK, CLS, SEP, MASK, QUESTION = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[QUESTION]"
 SPECIAL_TOKENS = (PAD, UNK, CLS, SEP, MASK, QUESTION)
 MAX_WORD_CHARACTERS = 100  # of a word that is taken apart, as in transformers' BERT tokenizers; a longer one is [UNK]
+
+_BATCH_CHARACTERS = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,39 @@ class TextTokenizer:
 
     def encode(self, segments: Sequence[str]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
         """Token ids of all segments, one after the other, and where in them each segment ends."""
-        ids = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(segments, add_special_tokens=False)]
-        ends = np.cumsum([len(segment) for segment in ids], dtype=np.int64)
-        return np.fromiter(chain.from_iterable(ids), np.int32, int(ends[-1]) if len(ends) else 0), ends
+        lengths = np.zeros(len(segments), np.int64)
+        parts = [np.empty(0, np.int32)]
+        for numbers, texts in _batches(segments):
+            ids = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+            np.add.at(lengths, numbers, [len(part) for part in ids])
+            parts.append(np.fromiter(chain.from_iterable(ids), np.int32))
+        return np.concatenate(parts), np.cumsum(lengths)
+
+
+def _batches(segments: Sequence[str]) -> Iterator[tuple[list[int], list[str]]]:
+    """Segments with their numbers, so much at a time that the tokenizer's bookkeeping stays small."""
+    numbers: list[int] = []
+    texts: list[str] = []
+    held = 0
+    for number, segment in enumerate(segments):
+        for text in _cut_at_spaces(segment):
+            if held + len(text) > _BATCH_CHARACTERS and texts:
+                yield numbers, texts
+                numbers, texts, held = [], [], 0
+            numbers.append(number)
+            texts.append(text)
+            held += len(text)
+    if texts:
+        yield numbers, texts
+
+
+def _cut_at_spaces(segment: str) -> Iterator[str]:
+    """A segment in parts of about one batch; tokens do not reach over spaces."""
+    start = 0
+    while len(segment) - start > _BATCH_CHARACTERS:
+        end = segment.find(" ", start + _BATCH_CHARACTERS)
+        if end < 0:
+            break
+        yield segment[start:end]
+        start = end
+    yield segment[start:]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,7 @@ def test_the_number_of_shards_changes_the_files_only(corpus):
 
 def test_every_duplicate_has_its_own_masks_and_its_own_shard(tmp_path):
     write_vocabulary(tmp_path / "vocab")
-    (tmp_path / "a.txt").write_text("\n".join(sum(documents(12), [])), encoding="utf-8")  # one document
+    (tmp_path / "a.txt").write_text("\n".join(chain.from_iterable(documents(12))), encoding="utf-8")  # one document
     run_over(tmp_path, dupe_factor=20, num_shards=4, max_seq_length=512, max_questions_per_seq=30)
     payloads = payloads_of(tmp_path / "out")
     assert len(payloads) >= 20

@@ -1,0 +1,96 @@
+"""Vocabulary files and the tokenizer in front of WordPiece."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from common.cli import InputError
+from data_gen import tokenization
+from data_gen.tokenization import SPECIAL_TOKENS, TextTokenizer, Vocabulary
+
+TOKENS = (
+    *SPECIAL_TOKENS,
+    "서울",
+    "서",
+    "##울",
+    "##에서",
+    "한",
+    "강",
+    "##강",
+    "a",
+    "A",
+    "cafe",
+    "café",
+    "[",
+    "]",
+    ".",
+    "漢",
+    "字",
+)
+VOCABULARY = Vocabulary("vocab.txt", TOKENS)
+
+
+def tokens_of(text, do_lower_case=False):
+    ids, ends = TextTokenizer(VOCABULARY, do_lower_case).encode([text])
+    assert ends.tolist() == [len(ids)]
+    return [TOKENS[number] for number in ids]
+
+
+def test_wordpieces_of_korean():
+    assert tokens_of("서울에서 한강. A漢字") == ["서울", "##에서", "한", "##강", ".", "A", "漢", "字"]
+    assert tokens_of("부산") == ["[UNK]"]
+
+
+def test_special_tokens_in_text_are_text():
+    assert tokens_of("[MASK]") == ["[", "[UNK]", "]"]
+
+
+def test_lower_casing_strips_accents_and_leaves_hangul_whole():
+    assert tokens_of("A Café 한", True) == ["a", "cafe", "한"]
+    assert tokens_of("A café 한", False) == ["A", "café", "한"]
+
+
+def test_a_word_that_is_too_long_is_unknown():
+    assert tokens_of("서" + "강" * 99) == ["서", *["##강"] * 99]
+    assert tokens_of("서" + "강" * 100) == ["[UNK]"]
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.text(alphabet="서울한강 aA.", max_size=40), max_size=6), st.integers(1, 20))
+def test_batches_change_nothing(segments, batch):
+    tokenizer = TextTokenizer(VOCABULARY, False)
+    expected = tokenizer.encode(segments)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tokenization, "_BATCH_CHARACTERS", batch)
+        found = tokenizer.encode(segments)
+    assert found[0].tolist() == expected[0].tolist()
+    assert found[1].tolist() == expected[1].tolist()
+    assert len(found[1]) == len(segments)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "vocabulary is empty"),
+        (b"\xff\xfe", "not UTF-8"),
+        ("\n".join([*SPECIAL_TOKENS, "가", "나", "가"]).encode(), "'가' stands on line 7 and again on line 9"),
+        ("\n".join(SPECIAL_TOKENS[:-1]).encode(), r"special token \[QUESTION\] not found among 5 tokens"),
+    ],
+)
+def test_wrong_vocabularies_are_named(tmp_path, content, message):
+    path = tmp_path / "vocab.txt"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=rf"vocab\.txt: .*{message}"):
+        Vocabulary.load(path)
+
+
+def test_a_missing_vocabulary_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"none\.txt: vocabulary file not found"):
+        Vocabulary.load(tmp_path / "none.txt")
+
+
+def test_ids_are_line_numbers(tmp_path):
+    path = tmp_path / "vocab.txt"
+    path.write_text("\n".join(TOKENS) + "\n", encoding="utf-8")
+    vocabulary = Vocabulary.load(path)
+    assert vocabulary.tokens == TOKENS and vocabulary.id("서울") == 6
