@@ -29,7 +29,7 @@ from data_gen.ngrams import NGRAMS_FILE, write_ngrams
 from data_gen.pipeline import PipelineConfig, dataset_info, num_shards_for, shard_name
 from data_gen.readers import ReaderOptions, Unit, plan_units
 from data_gen.records import frame
-from data_gen.remote_files import fetched, file_size, make_folder, send, whole_file
+from data_gen.remote_files import fetched, file_size, make_folder, remove, send, whole_file
 from data_gen.spans import span_tables
 from data_gen.spills import key_range, read_spilled
 from data_gen.tasks import Task
@@ -174,9 +174,7 @@ def run(config: BeamConfig, options: PipelineOptions) -> DatasetInfo:
             if message := _INPUT_ERROR.search(str(error)):
                 raise InputError(message[1]) from error
             raise
-        info = _finish(config, vocabulary, Path(folder), work)
-        FileSystems.delete([work])
-        return info
+        return _finish(config, vocabulary, Path(folder), work)
 
 
 def _build(
@@ -224,7 +222,8 @@ def _build(
 
 def _finish(config: BeamConfig, vocabulary: Vocabulary, folder: Path, work: str) -> DatasetInfo:
     """ngrams.txt out of its parts, and dataset.json, which is the last file to appear."""
-    with FileSystems.open(FileSystems.join(work, _SUMMARY_FILE)) as file:
+    summary_path = FileSystems.join(work, _SUMMARY_FILE)
+    with FileSystems.open(summary_path) as file:
         summary = json.loads(file.read())
     if not summary["counts"]["records"]:
         raise InputError(f"input_file: no text found in {len(config.input_files)} files; skipped: {summary['skipped']}")
@@ -241,4 +240,5 @@ def _finish(config: BeamConfig, vocabulary: Vocabulary, folder: Path, work: str)
     info.save(folder)
     for name in (NGRAMS_FILE, DATASET_FILE):
         send(folder / name, FileSystems.join(config.output_dir, name))
+    remove([*summary["ngram_parts"], summary_path], work)
     return info

@@ -10,7 +10,7 @@ from typing import BinaryIO
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-from common.cli import InputError
+from common.cli import InputError, expand_globs
 
 _AS_STORED = CompressionTypes.UNCOMPRESSED  # by their names, Beam would decompress .gz and others itself
 
@@ -21,15 +21,20 @@ def matching_files(patterns: str) -> list[str]:
     Raises:
       InputError: a pattern matches nothing, or its file system cannot be reached.
     """
-    wanted = [pattern.strip() for pattern in patterns.split(",") if pattern.strip()]
+    wanted = list(filter(None, (pattern.strip() for pattern in patterns.split(","))))
+    return sorted({path for pattern in wanted for path in _matches(pattern)})
+
+
+def _matches(pattern: str) -> list[str]:
+    if "://" not in pattern:
+        return expand_globs(pattern)
     try:
-        matches = FileSystems.match(wanted)
-    except (BeamIOError, ValueError) as error:
-        raise InputError(f"{patterns}: {error}") from error
-    for pattern, match in zip(wanted, matches, strict=True):
-        if not match.metadata_list:
-            raise InputError(f"no file matches {pattern!r}")
-    return sorted({metadata.path for match in matches for metadata in match.metadata_list})
+        (match,) = FileSystems.match([pattern])
+    except (BeamIOError, ValueError) as error:  # ValueError: no such file system, or its package is not installed
+        raise InputError(f"{pattern}: cannot be reached: {error}") from error
+    if not match.metadata_list:
+        raise InputError(f"no file matches {pattern!r}")
+    return [metadata.path for metadata in match.metadata_list]
 
 
 def file_size(path: str) -> int:
@@ -69,6 +74,13 @@ def send(local: Path, path: str) -> None:
 
 
 def make_folder(path: str) -> None:
-    """Makes a folder; where a file system has none (gs://, s3://), nothing is to be done."""
+    """Makes a folder where the file system has folders; gs:// and s3:// have none."""
     if not FileSystems.exists(path):
         FileSystems.mkdirs(path)
+
+
+def remove(files: list[str], folder: str) -> None:
+    """Removes these files, and the folder that held them where the file system has folders."""
+    FileSystems.delete(files)
+    if FileSystems.exists(folder):
+        FileSystems.delete([folder])

@@ -3,10 +3,14 @@ import logging
 import re
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
+from apache_beam.io.filesystem import FileMetadata
+from apache_beam.io.localfilesystem import LocalFileSystem
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from common.cli import InputError
@@ -47,6 +51,53 @@ def two_workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[PipelineOptions]:
     logging.root.setLevel(logging.WARNING)
     yield PipelineOptions(["--direct_num_workers=2", "--direct_running_mode=multi_threading"])
     logging.root.setLevel(previous)
+
+
+class AwayFileSystem(LocalFileSystem):
+    """away://… as an object store: names under `root` on this machine, no folders."""
+
+    root: ClassVar[Path]
+
+    @classmethod
+    def scheme(cls):
+        return "away"
+
+    def _here(self, path):
+        return str(self.root / path.removeprefix("away://"))
+
+    def has_dirs(self):
+        return False
+
+    def mkdirs(self, path):
+        pass
+
+    def join(self, basepath, *paths):
+        return "/".join([basepath.rstrip("/"), *paths])
+
+    def _list(self, dir_or_prefix):
+        for file in filter(Path.is_file, self.root.rglob("*")):
+            path = f"away://{file.relative_to(self.root)}"
+            if path.startswith(dir_or_prefix):
+                yield FileMetadata(path, file.stat().st_size)
+
+    def open(self, path, *arguments, **options):
+        return super().open(self._here(path), *arguments, **options)
+
+    def create(self, path, *arguments, **options):
+        return super().create(self._here(path), *arguments, **options)
+
+    def metadata(self, path):
+        return FileMetadata(path, Path(self._here(path)).stat().st_size)
+
+    def exists(self, path):
+        return Path(self._here(path)).is_file()
+
+    def rename(self, sources, destinations):
+        super().rename(list(map(self._here, sources)), list(map(self._here, destinations)))
+
+    def delete(self, paths):
+        for path in paths:
+            Path(self._here(path)).unlink()
 
 
 def beam_config(corpus: Path, **changes) -> beam_job.BeamConfig:
@@ -120,6 +171,32 @@ def test_unknown_flag_is_one_line_and_tensorflow_is_not_needed(corpus: Path):
 def test_pattern_without_a_match(corpus: Path):
     with pytest.raises(InputError, match=r"no file matches .*none"):
         matching_files(f"{corpus}/a.*,{corpus}/none*")
+
+
+def test_remote_files(corpus: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(AwayFileSystem, "root", corpus, raising=False)
+    with zipfile.ZipFile(corpus / "c.zip", "w") as archive:
+        archive.write(corpus / "a.txt", "member.txt")
+    (corpus / "earlier.txt").write_text("서울 부산\t3\n", encoding="utf-8")
+    config = beam_job.BeamConfig(
+        matching_files("away://?.txt,away://*.gz,away://c.zip"),
+        "away://records/first",
+        "away://vocab.txt",
+        GENERATION,
+        exclude_ngrams=("away://earlier.txt",),
+        unit_bytes=1000,
+        num_shards=2,
+    )
+    assert config.input_files == ["away://a.txt", "away://b.jsonl.gz", "away://c.zip"]
+    info = beam_job.run(config, IN_MEMORY)
+    assert info.counts["documents"] == 29 + 5 + 29
+    written = sorted(path.name for path in (corpus / "records" / "first").rglob("*") if path.is_file())
+    assert written == ["dataset.json", "ngrams.txt", *(shard.name for shard in info.shards)]
+    assert "서울 부산\t" not in (corpus / "records" / "first" / "ngrams.txt").read_text(encoding="utf-8")
+    with pytest.raises(InputError, match="no file matches 'away://none'"):
+        matching_files("away://none")
+    with pytest.raises(InputError, match=r"nowhere://x: cannot be reached"):
+        matching_files("nowhere://x")
 
 
 def test_local_paths_are_used_as_they_are(corpus: Path):
