@@ -59,6 +59,7 @@ def _pipeline_options(arguments: list[str]) -> PipelineOptions:
 
 def _main(arguments: list[str]) -> None:
     options = _pipeline_options(arguments)
+    FileSystems.set_options(options)  # for the files that are looked at before there is a pipeline
     # Worker processes that a runner starts on this machine import from here too.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (_REPOSITORY, os.environ.get("PYTHONPATH"))))
     info = run(_beam_config(), options)
