@@ -1,6 +1,7 @@
-"""The way back: round trips exact to the bit, encoders equal to transformers', [QUESTION] placed, projections folded."""
+"""The way back: round trips to the bit, encoders equal to transformers', [QUESTION] placed, projections folded."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -54,15 +55,11 @@ def test_round_trip_is_exact_to_the_bit(
     convert(ConversionConfig(str(tmp_path / "back"), str(tmp_path / "again"), format=format, verify=False))
     for name in ("model.safetensors", "config.json", "tokenizer.json", "vocab.txt"):
         assert (tmp_path / "there" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
-    for name, values in tensors(tmp_path / "back").items():
-        scope, leaf = name.replace("/LayerNorm/", "/layer_normalization/").rsplit("/", 1)
-        (original,) = (
-            value
-            for theirs, value in checkpoint.variables.items()
-            if theirs == name
-            or ("layer_norm" in theirs and theirs.rsplit("/", 1)[1] == leaf and theirs.startswith(scope))
-        )
-        assert values.tobytes() == original.tobytes()
+    originals = {re.sub("layer_normalization(_[0-9]+)?", "LayerNorm", n): v for n, v in checkpoint.variables.items()}
+    written = tensors(tmp_path / "back")
+    assert len(written) == 55 - 1  # all of the converted model's but its token types, which are zero
+    for name, values in written.items():
+        assert values.tobytes() == originals[name].tobytes()
 
 
 def noisy(model: PreTrainedModel, folder: Path, tokens: list[str]) -> PreTrainedModel:
@@ -157,7 +154,7 @@ def test_other_projections_are_refused_with_the_reason_or_taken_as_a_start(tmp_p
     tokens = vocabulary(splinter_order=True)
     noisy(projected_electra(16), tmp_path / "model", tokens)
     with pytest.raises(
-        InputError, match=r"projection 16 to 32 cannot be folded .*: a layer norm stands between .* \d\.\d%"
+        InputError, match=r"projection 16 to 32 cannot be folded .*: a layer norm stands between .* off by \d+\.\d%"
     ):
         back(tmp_path / "model", tmp_path / "init")
     assert not (tmp_path / "init").exists()
