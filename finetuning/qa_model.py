@@ -45,7 +45,9 @@ def load_qa_model(settings: ModelSettings, max_seq_length: int) -> QAModel:
     _check_sizes(settings, config, tokenizer, max_seq_length, exact=config.model_type in QASS_HEADS)
     model = _load_model(settings, config, tokenizer, qass_head)
     if settings.initialize_new_qass and config.model_type in QASS_HEADS and qass_head:
-        getattr(model, QASS_HEADS[config.model_type]).apply(model._init_weights)
+        # a new module: initialisation skips parameters that were loaded
+        new_head = type(getattr(model, QASS_HEADS[config.model_type]))(config).apply(model._init_weights)
+        setattr(model, QASS_HEADS[config.model_type], new_head)
     return QAModel(model, tokenizer, OffsetTokenizer(tokenizer), template)
 
 

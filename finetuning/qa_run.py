@@ -183,7 +183,7 @@ def _make_trainer(
 ) -> QATrainer:
     schedule, data = settings.schedule, settings.data
     if train_features is not None:
-        _set_steps(arguments, schedule, len(train_features))
+        fit_steps(arguments, schedule, len(train_features))
     callbacks = []
     if schedule.early_stopping_patience:
         callbacks.append(EarlyStoppingCallback(schedule.early_stopping_patience))
@@ -208,7 +208,7 @@ def _make_trainer(
     )
 
 
-def _set_steps(arguments: TrainingArguments, schedule: ScheduleSettings, num_windows: int) -> None:
+def fit_steps(arguments: TrainingArguments, schedule: ScheduleSettings, num_windows: int) -> None:
     """At least min_steps; the warm-up as a share of all steps, unless --warmup_steps says a number."""
     batches = math.ceil(num_windows / (arguments.train_batch_size * arguments.world_size))
     steps_per_epoch = math.ceil(batches / arguments.gradient_accumulation_steps)

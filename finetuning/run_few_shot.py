@@ -22,20 +22,17 @@ from finetuning.few_shot_report import compare, markdown_report, summarize
 from finetuning.qa_data import squad_json
 from finetuning.qa_results import write_json, write_text
 from finetuning.qa_run import RunSettings, load_run_data
-from finetuning.run_qa import QATrainingArguments, make_parser, parse_settings, prepare_training_arguments
-from finetuning.settings import DataSettings, ModelSettings, ScheduleSettings
+from finetuning.run_qa import SETTINGS, make_parser, parse_settings, prepare_training_arguments
 
 
 def main() -> None:
-    parser = make_parser(
-        "run_few_shot.py", __doc__, StudySettings, ModelSettings, DataSettings, ScheduleSettings, QATrainingArguments
-    )
+    parser = make_parser("run_few_shot.py", __doc__, StudySettings, *SETTINGS)
     study, model, data, schedule, arguments = parse_settings(parser, sys.argv[1:])
     if model.model_name_or_path:
         raise InputError("--model_name_or_path: expected --models instead")
     if not arguments.output_dir:
         raise InputError("--output_dir: found nothing, expected a folder")
-    prepare_training_arguments(arguments, schedule, do_eval=True)
+    prepare_training_arguments(arguments, schedule, data, do_eval=True)
     if "--save_strategy" not in " ".join(sys.argv):
         arguments.save_strategy = "no"  # a study goes on by whole runs
     output_dir = Path(arguments.output_dir)

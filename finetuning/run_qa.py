@@ -59,6 +59,9 @@ class QATrainingArguments(TrainingArguments):
         super().__post_init__()
 
 
+SETTINGS = (ModelSettings, DataSettings, ScheduleSettings, QATrainingArguments)
+
+
 def make_parser(program: str, description: str | None, *dataclasses: Any) -> HfArgumentParser:
     """A parser of all given dataclasses whose complaints are one line long."""
     return HfArgumentParser(
@@ -82,7 +85,9 @@ def parse_settings(parser: HfArgumentParser, argv: list[str]) -> tuple[Any, ...]
         raise InputError(str(error)) from error
 
 
-def prepare_training_arguments(arguments: TrainingArguments, schedule: ScheduleSettings, do_eval: bool) -> None:
+def prepare_training_arguments(
+    arguments: TrainingArguments, schedule: ScheduleSettings, data: DataSettings, do_eval: bool
+) -> None:
     """Fits Hugging Face's arguments to the schedule's. Raises InputError where they contradict each other."""
     if schedule.threads:
         os.environ["RAYON_NUM_THREADS"] = str(schedule.threads)
@@ -96,18 +101,17 @@ def prepare_training_arguments(arguments: TrainingArguments, schedule: ScheduleS
     if schedule.early_stopping_patience:
         arguments.save_strategy = "epoch"
         arguments.load_best_model_at_end, arguments.greater_is_better = True, True
+        arguments.metric_for_best_model = f"eval_{data.metric_names[0]}_f1"
 
 
 def main() -> None:
-    parser = make_parser("run_qa.py", __doc__, ModelSettings, DataSettings, ScheduleSettings, QATrainingArguments)
+    parser = make_parser("run_qa.py", __doc__, *SETTINGS)
     model, data, schedule, arguments = parse_settings(parser, sys.argv[1:])
     if not arguments.do_train and not arguments.do_eval:
         raise InputError("nothing to do: expected --do_train, --do_eval or both")
     if not arguments.output_dir:
         raise InputError("--output_dir: found nothing, expected a folder")
-    prepare_training_arguments(arguments, schedule, arguments.do_eval)
-    if schedule.early_stopping_patience:
-        arguments.metric_for_best_model = f"eval_{data.metric_names[0]}_f1"
+    prepare_training_arguments(arguments, schedule, data, arguments.do_eval)
 
     from finetuning.qa_run import RunSettings, load_run_data, run_question_answering
 

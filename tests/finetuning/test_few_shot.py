@@ -1,0 +1,167 @@
+"""The few-shot protocol: samples, resumption, report, and error classes."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from common.cli import InputError
+from finetuning import few_shot, run_few_shot
+from finetuning.error_classes import CLASSES, classify_rows
+from finetuning.few_shot import FULL, Run, StudySettings, draw_sample
+from finetuning.few_shot_plot import hangul_font, label
+from finetuning.few_shot_report import compare, markdown_report, paired_bootstrap, summarize
+from finetuning.qa_data import QAExample, load_questions
+from tests.finetuning.tiny_qa import bert_folder, qass_folder, question_file
+
+EXAMPLES = [QAExample(str(i), "누가?", "가", ((0, "가"),), ("가",), "글") for i in range(40)]
+
+
+def ids(examples: list[QAExample]) -> list[str]:
+    return [example.id for example in examples]
+
+
+def test_samples_are_drawn_by_seed_without_repeats_and_independently() -> None:
+    drawn = {(size, k): ids(draw_sample(EXAMPLES, size, k, 0)) for size in ("8", "16") for k in range(3)}
+    assert drawn == {(size, k): ids(draw_sample(EXAMPLES, size, k, 0)) for size in ("8", "16") for k in range(3)}
+    assert all(len(set(sample)) == int(size) for (size, _), sample in drawn.items())
+    assert len({tuple(sample) for sample in drawn.values()}) == 6
+    assert not set(drawn["8", 0]) <= set(drawn["16", 0])  # not nested
+    assert ids(draw_sample(EXAMPLES, "8", 0, 1)) != drawn["8", 0]
+    assert draw_sample(EXAMPLES, FULL, 0, 0) == EXAMPLES
+    with pytest.raises(InputError, match="found 41, the training set has 40"):
+        draw_sample(EXAMPLES, "41", 0, 0)
+
+
+def test_samples_are_uniform() -> None:
+    counts = np.zeros(len(EXAMPLES))
+    for k in range(2000):
+        for name in ids(draw_sample(EXAMPLES, "10", k, 0)):
+            counts[int(name)] += 1
+    # binomial(2000, 1/4): mean 500, standard deviation 19.4; 40 counts stay within 4.5 of them
+    assert abs(counts - 500).max() < 4.5 * 19.4
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"models": []}, "--models"),
+        ({"models": ["a/x", "b/x"]}, "equal names"),
+        ({"models": ["a"], "sizes": ["16", "many"]}, "many"),
+        ({"models": ["a"], "sizes": ["0"]}, "positive"),
+        ({"models": ["a"], "num_samples": 0}, "num_samples"),
+    ],
+)
+def test_bad_studies_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        StudySettings(**settings)
+
+
+def test_a_study_runs_reports_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    qass_folder(tmp_path / "Qass")
+    bert_folder(tmp_path / "Bert")
+    question_file(tmp_path / "questions.json")
+    output_dir = tmp_path / "study"
+
+    def study(flags: str) -> None:
+        command = (
+            f"run_few_shot.py --train_file {tmp_path}/questions.json --split_by_article 0.75 --output_dir {output_dir} "
+            "--min_steps 2 --num_train_epochs 1 --max_seq_length 48 --disable_tqdm True --bootstrap_samples 50 "
+            f"--num_samples 2 --models {tmp_path}/Qass {tmp_path}/Bert {flags}"
+        )
+        monkeypatch.setattr(sys, "argv", command.split())
+        run_few_shot.main()
+
+    with pytest.raises(InputError, match="found 99, the training set has 24"):
+        study("--sizes 4 99")
+    assert not output_dir.exists()
+    study("--sizes 4 full")
+    results = json.loads((output_dir / "results.json").read_text(encoding="utf-8"))
+    assert [(run["model"], run["size"], run["sample"]) for run in results["runs"]] == [
+        *(("Qass", "4", 0), ("Bert", "4", 0), ("Qass", "4", 1), ("Bert", "4", 1)),
+        *(("Qass", "full", 0), ("Bert", "full", 0)),
+    ]
+    sample = load_questions(f"{output_dir}/samples/4-1.json").examples
+    assert len(sample) == 4
+    held_out = {example.article for example in load_questions(f"{output_dir}/split_predict.json").examples}
+    assert not held_out & {example.article for example in sample}
+    assert (output_dir / "learning_curve.png").read_bytes()[:4] == b"\x89PNG"
+    report = (output_dir / "results.md").read_text(encoding="utf-8")
+    assert "| model | metric | 4 | full |" in report and "Qass − Bert" in report
+    assert not list(output_dir.rglob("*.safetensors"))
+
+    run_again = []
+    monkeypatch.setattr(few_shot, "run_question_answering", lambda *_: run_again.append(1))
+    study("--sizes 4 full")
+    assert not run_again
+    with pytest.raises(InputError, match="another study: found learning_rate"):
+        study("--sizes 4 full --learning_rate 1e-4")
+
+
+def fake_run(folder: Path, model: str, sample: int, scores: list[float]) -> Run:
+    path = folder / f"{model}-{sample}.jsonl"
+    rows = [{"korquad_exact_match": score, "korquad_f1": score} for score in scores]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    mean = 100 * sum(scores) / len(scores)
+    return Run(model, "16", sample, 16, {"korquad_exact_match": mean, "korquad_f1": mean}, path)
+
+
+def test_the_table_has_means_and_sample_deviations(tmp_path: Path) -> None:
+    runs = [fake_run(tmp_path, "A", 0, [1, 1, 1, 0]), fake_run(tmp_path, "A", 1, [1, 1, 0, 0])]
+    cells = summarize(runs, "korquad")
+    assert [(cell.score, cell.mean) for cell in cells] == [("exact_match", 62.5), ("f1", 62.5)]
+    assert cells[0].deviation == pytest.approx(25 / 2**0.5)  # n − 1 in the denominator
+    assert "| A | EM | 62.50 ± 17.68 |" in markdown_report(cells, [], 4, "korquad")
+
+
+def test_compare_pairs_questions_and_samples(tmp_path: Path) -> None:
+    better, worse = [1.0] * 60 + [0.0] * 40, [1.0] * 30 + [0.0] * 70
+    runs = [fake_run(tmp_path, "A", k, better) for k in range(2)] + [
+        fake_run(tmp_path, "B", k, worse) for k in range(2)
+    ]
+    difference = compare(runs, "korquad", 500, seed=0)[0]
+    assert (difference.first, difference.second, difference.mean) == ("A", "B", 30.0)
+    assert 15 < difference.low < 30 < difference.high < 45
+
+
+def test_bootstrap_intervals_hold_the_true_mean_as_often_as_they_say() -> None:
+    generator = np.random.default_rng(0)
+    trials, inside = 200, 0
+    for trial in range(trials):
+        low, high = paired_bootstrap(generator.normal(1.0, 5.0, (1, 80)), 200, seed=trial)
+        inside += low <= 1.0 <= high
+    # 95% of 200 is 190 with standard deviation 3.1; a percentile bootstrap of 80 values falls a little short
+    assert 176 <= inside <= 199
+
+
+def test_labels_are_english_where_hangul_cannot_render() -> None:
+    assert label("학습 질문 수", "Training questions", None) == "Training questions"
+    assert label("학습 질문 수", "Training questions", "NanumGothic") == "학습 질문 수 (Training questions)"
+    assert hangul_font() is None or isinstance(hangul_font(), str)
+
+
+@pytest.mark.parametrize(
+    ("expected", "prediction", "span", "golds"),
+    [
+        ("right", "서울.", [10, 13], ["서울"]),
+        ("too_long_by_particle", "서울에서", [10, 14], ["서울"]),
+        ("too_short_by_particle", "서울", [10, 12], ["서울에서"]),
+        ("too_long", "수도 서울", [7, 12], ["서울"]),
+        ("too_short", "서", [10, 11], ["서울"]),
+        ("overlapping", "울에서", [11, 14], ["서울"]),
+        ("other_window", "부산", [95, 97], ["서울"]),
+        ("wrong_span", "부산", [40, 42], ["서울"]),
+        ("should_be_silent", "부산", [40, 42], []),
+        ("right", "", None, []),
+        ("silent", "", None, ["서울"]),
+    ],
+)
+def test_error_classes(expected: str, prediction: str, span: list[int] | None, golds: list[str]) -> None:
+    gold_spans = [[10, 10 + len(gold)] for gold in golds]
+    windows = [[0, 60], [50, 100]]
+    row = {"prediction": prediction, "span": span, "golds": golds, "gold_spans": gold_spans, "windows": windows}
+    classes = classify_rows([row], "korquad")
+    assert {name for name, rows in classes.items() if rows} == {expected} and classes.keys() == CLASSES.keys()

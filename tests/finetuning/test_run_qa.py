@@ -1,0 +1,241 @@
+"""The entry points from end to end on tiny models: learning, files, resumption, determinism, bad input."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from common.cli import InputError
+from finetuning import answering, predict, run_qa
+from finetuning.qa_data import load_questions
+from finetuning.qa_model import load_qa_model
+from finetuning.qa_run import RunSettings, last_checkpoint, load_run_data, run_question_answering
+from finetuning.settings import DataSettings, ModelSettings, ScheduleSettings
+from tests.finetuning.tiny_qa import bert_folder, qass_folder, question_file, splinter_folder
+
+ROOT = Path(__file__).resolve().parents[2]
+LEARN = "--learning_rate=1e-2 --max_seq_length 48 --doc_stride=16 --max_answer_length 6 --disable_tqdm True"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("qa")
+    qass_folder(path / "qass")
+    splinter_folder(path / "splinter")
+    bert_folder(path / "bert")
+    bert_folder(path / "bert_without_question", with_question=False)
+    question_file(path / "questions.json")
+    return path
+
+
+def run(command: str) -> dict[str, Any]:
+    """What `python finetuning/run_qa.py` does with these flags, in this process."""
+    parser = run_qa.make_parser("run_qa.py", "", *run_qa.SETTINGS)
+    model, data, schedule, arguments = run_qa.parse_settings(parser, command.split())
+    run_qa.prepare_training_arguments(arguments, schedule, data, arguments.do_eval)
+    run_data = load_run_data(data, arguments.do_train, arguments.do_eval)
+    return run_question_answering(RunSettings(model, data, schedule), arguments, run_data)
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path) -> Path:
+    """The README command of the original, flag for flag."""
+    flags = (
+        f"--model_type=bert --model_name_or_path {folder}/qass --qass_head=True --tokenizer_name {folder}/qass "
+        f"--output_dir {folder}/trained --train_file {folder}/questions.json --predict_file {folder}/questions.json "
+        "--do_train --do_eval --threads 1 --save_steps 100 --per_gpu_train_batch_size=8 --per_gpu_eval_batch_size=16 "
+        f"{LEARN} --warmup_ratio=0.1 --min_steps 120 --num_train_epochs=1 --seed=42 --use_cache=False "
+        "--evaluate_every_epoch=False"
+    )
+    run(flags)
+    return folder / "trained"
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_the_original_command_learns_the_pattern(trained: Path) -> None:
+    results, training = read(trained / "eval_results.json"), read(trained / "train_results.json")
+    assert results["total"] == 32 and results["unanswered"] == 0
+    assert results["korquad_f1"] > 80 and results["korquad_exact_match"] > 60
+    assert results["korquad_oracle_f1"] >= results["korquad_f1"]
+    assert training["steps"] == 120 and training["last_logged_loss"] < training["first_logged_loss"] / 3
+    assert {"seed", "versions", "squad_f1", "squad_exact_match", "peak_memory_mib"} <= results.keys()
+
+
+def test_all_result_files_agree(trained: Path, folder: Path) -> None:
+    predictions, nbest = read(trained / "predictions.json"), read(trained / "nbest_predictions.json")
+    rows = [json.loads(line) for line in (trained / "question_results.jsonl").read_text(encoding="utf-8").splitlines()]
+    examples = {example.id: example for example in load_questions(f"{folder}/questions.json").examples}
+    assert predictions.keys() == nbest.keys() == {row["id"] for row in rows} == examples.keys()
+    for row in rows:
+        best, context = nbest[row["id"]][0], examples[row["id"]].context
+        assert row["prediction"] == predictions[row["id"]] == best["text"] == context[best["start"] : best["end"]]
+        assert sum(answer["probability"] for answer in nbest[row["id"]]) <= 1 + 1e-6
+    command = [sys.executable, "-m", "finetuning.evaluate", f"{trained}/predictions.json", f"{folder}/questions.json"]
+    command += ["--nbest", f"{trained}/nbest_predictions.json"]
+    printed = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
+    assert printed.items() <= read(trained / "eval_results.json").items()
+
+
+def test_predict_prints_answer_score_and_offsets(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    context = "권도현은 대전에서 태어났다. 지금도 대전에 살며 날마다 강가를 걷는다."
+    (tmp_path / "context.txt").write_text(context, encoding="utf-8")
+    command = (
+        f"predict.py --model {trained} --json --max_seq_length 48 --context_file {tmp_path}/context.txt --question"
+    )
+    monkeypatch.setattr(sys, "argv", [*command.split(), "누가 태어났는가?"])
+    predict.main()
+    (answer,) = json.loads(capsys.readouterr().out)["answers"]
+    assert context[answer["start"] : answer["end"]] == answer["text"] and 0 < answer["probability"] <= 1
+    assert answer["text"].startswith("권도현")
+
+
+def test_a_long_context_is_read_in_windows(trained: Path) -> None:
+    sizes = answering.AnswerSettings(max_seq_length=48, doc_stride=16, max_answer_length=6, n_best=2)
+    answerer = answering.Answerer(str(trained), sizes)
+    sentence = "류현진은 부산에서 태어났다. 지금도 부산에 살며 날마다 강가를 걷는다. "
+    padding = "날마다 강가를 걷는다. " * 40
+    short, long = (answerer.answer("누가 태어났는가?", text)[0] for text in (sentence, padding + sentence))
+    assert long["start"] >= len(padding) and long["text"] == short["text"]
+    assert answerer.answer("누가 태어났는가?", "\u200b \u200b") == []
+    with pytest.raises(InputError, match="question is empty"):
+        answerer.answer(" ", sentence)
+
+
+def test_a_finished_training_is_not_repeated_and_another_run_is_refused(trained: Path, folder: Path) -> None:
+    flags = (
+        f"--model_name_or_path {folder}/qass --model_type=bert --tokenizer_name {folder}/qass --qass_head=True "
+        f"--output_dir {trained} --train_file {folder}/questions.json --predict_file {folder}/questions.json "
+        f"--do_train --do_eval {LEARN} --min_steps 120 --num_train_epochs=1 --per_gpu_train_batch_size=8"
+    )
+    before, predictions = (trained / "model.safetensors").read_bytes(), (trained / "predictions.json").read_bytes()
+    run(flags)
+    assert (trained / "model.safetensors").read_bytes() == before
+    assert (trained / "predictions.json").read_bytes() == predictions
+    with pytest.raises(InputError, match="another run: found seed 42, expected 43"):
+        run(flags + " --seed 43")
+    with pytest.raises(InputError, match="training of another model"):
+        run(flags.replace("--do_train", ""))
+
+
+def training_flags(folder: Path, name: str, model: str, steps: int = 6) -> str:
+    return (
+        f"--model_name_or_path {folder}/{model} --output_dir {folder}/{name} --train_file {folder}/questions.json "
+        f"--predict_file {folder}/questions.json --do_train --do_eval {LEARN} --min_steps {steps} --num_train_epochs 1 "
+        "--per_device_train_batch_size 8 --max_eval_samples 8"
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "flags", "kind"),
+    [
+        ("splinter", "", "SplinterForQuestionAnswering"),
+        ("bert", "", "BertForQuestionAnswering"),
+        ("bert", "--qass_head=True", "ModelWithQASSHead"),
+        ("qass", "--qass_head=False", "BertForQuestionAnswering"),
+        ("qass", "--bf16 --gradient_accumulation_steps 2 --evaluate_every_epoch", "ModelWithQASSHead"),
+    ],
+)
+def test_every_kind_of_model_goes_through_the_same_code(folder: Path, model: str, flags: str, kind: str) -> None:
+    name = f"from-{model}{flags.replace(' ', '')}"
+    results = run(training_flags(folder, name, model) + " " + flags)
+    assert results["total"] == 8 and read(folder / name / "config.json")["architectures"] == [kind]
+    assert bool(results["epochs"]) == ("evaluate_every_epoch" in flags)
+
+
+def test_the_same_seed_gives_the_same_predictions_also_after_a_resumption(folder: Path) -> None:
+    results = {}
+    for name, flags in (("once", ""), ("twice", ""), ("other", "--seed 7")):
+        run(training_flags(folder, name, "qass") + " --save_steps 3 " + flags)
+        results[name] = (folder / name / "nbest_predictions.json").read_bytes()
+    assert results["once"] == results["twice"] != results["other"]
+    twice = folder / "twice"  # as it was after a kill: one whole checkpoint, and one that was being written
+    for path in (twice / "checkpoint-6" / "trainer_state.json", twice / "train_results.json"):
+        path.unlink()
+    (twice / "model.safetensors").unlink()
+    assert last_checkpoint(twice) == twice / "checkpoint-3"
+    run(training_flags(folder, "twice", "qass") + " --save_steps 3")
+    assert read(twice / "train_results.json")["steps"] == 6
+    assert (twice / "nbest_predictions.json").read_bytes() == results["once"]
+
+
+def test_the_pretrained_head_is_kept_unless_asked_otherwise(folder: Path) -> None:
+    def head(**settings: Any) -> torch.Tensor:
+        torch.manual_seed(1)
+        qa_model = load_qa_model(ModelSettings(model_name_or_path=f"{folder}/qass", **settings), 48)
+        return qa_model.model.qass.start_classifier.weight
+
+    assert torch.equal(head(), head(qass_head=True))
+    assert not torch.equal(head(), head(initialize_new_qass=True))
+
+
+def test_sep_is_hidden_and_positions_are_explicit_unless_asked_otherwise(folder: Path) -> None:
+    from finetuning.features import FeatureSettings, build_features
+    from finetuning.qa_trainer import WindowCollator
+
+    examples = load_questions(f"{folder}/questions.json").examples[:2]
+    for hide_sep in (True, False):
+        settings = ModelSettings(model_name_or_path=f"{folder}/qass", hide_sep=hide_sep)
+        qa_model = load_qa_model(settings, 48)
+        features = build_features(
+            examples, qa_model.offset_tokenizer, qa_model.template, FeatureSettings(), with_labels=True
+        )
+        batch = WindowCollator(qa_model.template, with_labels=True)([features[0], features[1]])
+        sep, pad = qa_model.tokenizer.sep_token_id, qa_model.tokenizer.pad_token_id
+        is_sep, is_pad = batch["input_ids"] == sep, batch["input_ids"] == pad
+        assert is_sep.sum() == 4 and is_pad.sum() == abs(int(features.lengths[0]) - int(features.lengths[1])) > 0
+        assert (batch["attention_mask"][is_sep] == (0 if hide_sep else 1)).all()
+        assert (batch["attention_mask"][is_pad] == 0).all() and batch["attention_mask"][~is_sep & ~is_pad].all()
+        assert (batch["position_ids"] == torch.arange(batch["input_ids"].shape[1])).all()
+        assert (batch["token_type_ids"] == 0).all()
+
+
+def test_split_by_article_needs_one_file(folder: Path, tmp_path: Path) -> None:
+    settings = DataSettings(train_file=f"{folder}/questions.json", split_by_article=0.75, max_eval_samples=3)
+    data = load_run_data(settings, do_train=True, do_eval=True)
+    assert data.train and data.evaluation and len(data.train.examples) == 24 and len(data.evaluation.examples) == 3
+    assert not {e.article for e in data.train.examples} & {e.article for e in data.evaluation.examples}
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--model_name_or_path {folder}/nothing", "no such model folder"),
+        ("--model_name_or_path {folder}", "no config.json"),
+        ("--model_type electra", "found model type 'qass', expected 'electra'"),
+        ("--model_name_or_path {folder}/bert_without_question --qass_head=True", r"no \[QUESTION\]"),
+        ("--tokenizer_name {folder}/bert_without_question", r"no \[QUESTION\]"),
+        ("--tokenizer_name {folder}/bert_without_question --qass_head=False", "vocabulary has .* vocab_size"),
+        ("--model_name_or_path {folder}/splinter --qass_head=False", "has no other head"),
+        ("--max_seq_length 600", "found 600, .* has positions for 512"),
+        ("--train_file {folder}/no.json", "no file matches"),
+        ("--doc_stride 0", "doc_stride"),
+        ("--output_format rouge", "output_format"),
+        ("--early_stopping_patience 1", "expected --evaluate_every_epoch"),
+        ("--output_dir {folder}/qass", "files of something else"),
+    ],
+)
+def test_bad_input_is_one_clear_line(folder: Path, flags: str, message: str) -> None:
+    with pytest.raises(InputError, match=message) as error:
+        run(training_flags(folder, "never", "qass") + " " + flags.format(folder=folder))
+    assert "\n" not in str(error.value)
+    assert not (folder / "never").exists() or not any((folder / "never").iterdir())
+
+
+def test_schedule_reaches_min_steps_and_warms_up() -> None:
+    from finetuning.qa_run import fit_steps
+
+    arguments = run_qa.QATrainingArguments(per_device_train_batch_size=10, num_train_epochs=2)
+    fit_steps(arguments, ScheduleSettings(min_steps=50), num_windows=101)
+    assert arguments.max_steps == 50 and arguments.warmup_steps == 5
+    arguments = run_qa.QATrainingArguments(per_device_train_batch_size=10, num_train_epochs=2)
+    fit_steps(arguments, ScheduleSettings(min_steps=5, warmup_ratio=0.5), num_windows=101)
+    assert arguments.max_steps == -1 and arguments.warmup_steps == 11
