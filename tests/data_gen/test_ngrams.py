@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -122,5 +123,5 @@ def test_key_ranges_cover_all_keys():
     for total in (1, 3, 7, 1000):
         ranges = [key_range(number, total) for number in range(total)]
         assert ranges[0].low == 0 and ranges[-1].high == 2**64
-        assert all(before.high == after.low for before, after in zip(ranges, ranges[1:], strict=False))
+        assert all(before.high == after.low for before, after in pairwise(ranges))
     assert key_range(3, 4) == KeyRange(key_range(6, 8).low, key_range(7, 8).high)

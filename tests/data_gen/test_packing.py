@@ -13,15 +13,14 @@ def naive_reference_chunks(segments, max_tokens, duplicate):
     """Chunks as lists of tokens; segments are lists of tokens."""
     chunks, current = [], []
     for i, segment in enumerate(segments):
-        full = sum(map(len, current)) + len(segment) > max_tokens
+        full = len(current) + len(segment) > max_tokens
         if full or (len(segments) >= 10 and i % len(segments) == duplicate):
             if current:
-                rest = max_tokens - sum(map(len, current))
-                chunks.append(sum(current, []) + segment[:rest])
+                chunks.append(current + segment[: max_tokens - len(current)])
             current = []
             segment = segment[:max_tokens]
-        current.append(segment)
-    return [*chunks, sum(current, [])]
+        current = current + segment
+    return [*chunks, current]
 
 
 @settings(deadline=None)
