@@ -65,14 +65,8 @@ class PretrainingSettings:
         self._check_batch(self.eval_batch_size, "eval_batch_size", 1)
 
     def _check_numbers(self) -> None:
-        positive: tuple[str, ...] = (
-            "train_batch_size",
-            "eval_batch_size",
-            "gradient_accumulation_steps",
-            "learning_rate",
-            "log_steps",
-        )
-        positive += ("num_train_steps", "save_checkpoints_steps", "num_tpu_cores", "shuffle_buffer_size")
+        positive = ["train_batch_size", "eval_batch_size", "gradient_accumulation_steps", "learning_rate", "log_steps"]
+        positive += ["num_train_steps", "save_checkpoints_steps", "num_tpu_cores", "shuffle_buffer_size"]
         for name in positive:
             if getattr(self, name) <= 0:
                 raise InputError(f"--{name}: found {getattr(self, name)}, expected more than 0")

@@ -42,8 +42,10 @@ def randomize(variables: list[tf.Variable], session: tf.compat.v1.Session, seed:
     for name in values:
         if name.endswith("gamma"):
             values[name] += 1
-    for variable in variables:
-        variable.load(values[variable.op.name], session)
+    session.run(
+        [variable.initializer for variable in variables],
+        {variable.initial_value: values[variable.op.name] for variable in variables},
+    )
     return values
 
 
