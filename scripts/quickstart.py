@@ -43,8 +43,7 @@ def generate(corpus: str, output_dir: Path, dupe_factor: int) -> list[str]:
         vocab_file=VOCABULARY,
         max_seq_length=MAX_SEQ_LENGTH,
         dupe_factor=dupe_factor,
-        recurring_span_selection=True,
-        only_recurring_span_selection=True,
+        span_boundary="particle",
         num_processes=2,
     )
 
@@ -155,12 +154,12 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def results() -> dict[str, str]:
     """What each station came to, from the files it wrote."""
-    records, held_out = (
-        read_json(RECORDS / "dataset.json")["counts"],
-        read_json(HELD_OUT_RECORDS / "dataset.json")["counts"],
-    )
     losses = [row["loss"] for row in map(json.loads, (CHECKPOINTS / "metrics.jsonl").open()) if row["kind"] == "train"]
     spans, answers = read_json(CHECKPOINTS / "eval_results.json"), read_json(FINE_TUNED / "eval_results.json")
+
+    def described(folder: Path) -> str:
+        counts = read_json(folder / "dataset.json")["counts"]
+        return f"{counts['records']:,} records, {counts['questions']:,} questions, {counts['documents']} articles"
 
     def beside_chance(name: str, chance: float) -> str:
         accuracy = spans[f"span_{name}_accuracy"]
@@ -168,9 +167,8 @@ def results() -> dict[str, str]:
 
     return {
         "vocabulary": f"{read_json(BERT_CONFIG)['vocab_size']:,} pieces",
-        "records": f"{records['records']:,} records, {records['questions']:,} questions, {records['documents']} articles",
-        "held-out records": f"{held_out['records']:,} records, {held_out['questions']:,} questions, "
-        f"{held_out['documents']} other articles",
+        "records": described(RECORDS),
+        "held-out records": described(HELD_OUT_RECORDS),
         "pretraining": f"{TRAIN_STEPS} steps, loss {losses[0]:.2f} to {losses[-1]:.2f}",
         "span selection": ", ".join(
             [
