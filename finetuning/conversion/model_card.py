@@ -38,22 +38,28 @@ answer = tokenizer.decode(inputs.input_ids[0, start : end + 1])"""
 
 @dataclass(frozen=True)
 class Provenance:
-    """What files beside the checkpoint say about it; empty where there are none."""
+    """What files beside the checkpoint say about it; empty where there are none.
 
-    run: dict[str, Any]
+    flags: of the pretraining run, by name.
+    """
+
+    flags: dict[str, Any]
     evaluation: dict[str, Any]
     dataset: dict[str, Any]
 
 
 def find_provenance(folder: Path) -> Provenance:
-    """Reads run.json, eval_results.json and dataset.json beside a checkpoint; the last also beside the records that
-    the run was given. What is missing or broken is left out: a model can be converted without its history."""
-    run = _read_object(folder / RUN_FILE)
-    records = str(_find_key(run, "input_file") or "").split(",")[0]
+    """Reads run.json, eval_results.json and dataset.json beside a checkpoint.
+
+    run.json may lie one folder up (the best checkpoint has a folder of its own), dataset.json beside the records that
+    the run was given. What is missing or broken is left out: a model can be converted without its history.
+    """
+    run = _read_object(folder / RUN_FILE) or _read_object(folder.resolve().parent / RUN_FILE)
+    flags = run.get("flags", run)
     dataset = _read_object(folder / DATASET_FILE)
-    if records and not dataset:
-        dataset = _read_object(Path(records).parent / DATASET_FILE)
-    return Provenance(run, _read_object(folder / EVALUATION_FILE), dataset)
+    if not dataset and isinstance(flags.get("input_file"), str):
+        dataset = _read_object(Path(flags["input_file"].split(",")[0]).parent / DATASET_FILE)
+    return Provenance(flags, _read_object(folder / EVALUATION_FILE), dataset)
 
 
 def _read_object(path: Path) -> dict[str, Any]:
@@ -62,12 +68,6 @@ def _read_object(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return values if isinstance(values, dict) else {}
-
-
-def _find_key(values: dict[str, Any], key: str) -> Any:
-    """The value of a key at the top or one level below it."""
-    inner = [value for value in values.values() if isinstance(value, dict)]
-    return next((found[key] for found in (values, *inner) if key in found), None)
 
 
 def model_card(
@@ -92,7 +92,7 @@ def model_card(
     ]
     titled = (
         ("Evaluation", provenance.evaluation),
-        ("Training", provenance.run),
+        ("Training", provenance.flags),
         ("Training data", {key: provenance.dataset.get(key) for key in ("flags", "counts", "vocab")}),
     )
     sections += [f"## {title}\n\n{_table(flat)}" for title, values in titled if (flat := _flatten(values))]
@@ -155,13 +155,14 @@ def _table(rows: dict[str, Any]) -> str:
 
 
 def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested objects as one, keys joined by dots; nothing for None."""
+    """Nested objects as one, keys joined by dots; nothing for None and "", of paths the last part."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, dict):
             flat |= _flatten(value, f"{prefix}{key}.")
-        elif value is not None:
-            flat[prefix + key] = value
+        elif value not in (None, ""):
+            is_path = isinstance(value, str) and value.startswith("/")
+            flat[prefix + key] = Path(value).name if is_path else value
     return flat
 
 

@@ -191,6 +191,22 @@ def _latest(state_file: Path) -> Path:
     return prefix
 
 
+def check_output(output: str, checkpoint: Checkpoint, marker: str) -> None:
+    """Keeps a conversion from taking the place of anything but an earlier conversion.
+
+    Args:
+      marker: a file that every output of this kind has.
+
+    Raises:
+      InputError: `output` holds the checkpoint, or files but no `marker`.
+    """
+    place, source = Path(output).resolve(), checkpoint.folder.resolve()
+    if place == source or place in source.parents:
+        raise InputError(f"{output}: the checkpoint {checkpoint.path} lies in it; name another folder to write to")
+    if place.exists() and (not place.is_dir() or (any(place.iterdir()) and not (place / marker).is_file())):
+        raise InputError(f"{output}: exists and is no earlier conversion (found no {marker}); name another folder")
+
+
 def open_reader(checkpoint: Checkpoint, average_last: int = 1) -> TensorReader:
     """Opens a located checkpoint; with average_last > 1 the mean of that many, up to the one located.
 

@@ -13,7 +13,7 @@ from finetuning.conversion.batches import random_batch
 from finetuning.conversion.dialects import Source, describe_ignored, open_source
 from finetuning.conversion.encoders import run_encoder, run_transformers
 from finetuning.conversion.surgery import EXACT_FOLD_ERROR, append_question_row, fold_projection, fold_token_types
-from finetuning.conversion.tensors import Checkpoint, locate, open_reader
+from finetuning.conversion.tensors import Checkpoint, check_output, locate, open_reader
 from finetuning.conversion.to_torch import find_config
 from finetuning.conversion.verification import TOLERANCE, difference
 from finetuning.conversion.vocabulary import (
@@ -53,6 +53,7 @@ def convert(config: BackConversionConfig) -> None:
         our graph, or verification failed.
     """
     checkpoint = locate(config.checkpoint)
+    check_output(config.output, checkpoint, CHECKPOINT_NAME + ".index")
     given = find_vocabulary(config.vocab_file, checkpoint.folder)
     given.require([token for token in SPECIAL_TOKENS if token != QUESTION])
     config_path = find_config(config.bert_config_file, checkpoint.folder)

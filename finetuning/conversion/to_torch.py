@@ -9,7 +9,7 @@ from finetuning.conversion.batches import Batch, batch_from_records, batch_from_
 from finetuning.conversion.dialects import Source, describe_ignored, open_source
 from finetuning.conversion.model_card import find_provenance, model_card
 from finetuning.conversion.surgery import fold_projection, with_new_head
-from finetuning.conversion.tensors import Checkpoint, locate, open_reader
+from finetuning.conversion.tensors import SAFETENSORS_FILE, Checkpoint, check_output, locate, open_reader
 from finetuning.conversion.torch_writing import Format, stock_obstacles, write_model
 from finetuning.conversion.verification import TOLERANCE, Report, verify
 from finetuning.conversion.vocabulary import SPECIAL_TOKENS, Vocabulary, find_vocabulary, write_tokenizer
@@ -45,6 +45,7 @@ def convert(config: ConversionConfig) -> tuple[Report, Report | None] | None:
       InputError: the checkpoint, its config and its vocabulary do not fit together, or verification failed.
     """
     checkpoint = locate(config.checkpoint)
+    check_output(config.output, checkpoint, SAFETENSORS_FILE)
     vocabulary = find_vocabulary(config.vocab_file, checkpoint.folder)
     vocabulary.require(SPECIAL_TOKENS)
     source = load_source(checkpoint, config, vocabulary)

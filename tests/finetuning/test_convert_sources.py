@@ -126,6 +126,24 @@ def test_checkpoint_is_found_however_it_is_named(tiny: dict[str, TinyCheckpoint]
         locate(str(tmp_path))
 
 
+def test_output_never_takes_the_place_of_other_files(tiny: dict[str, TinyCheckpoint], tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    save_variables(tmp_path / "run" / "model.ckpt-1", tiny["own"].variables)
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "thesis.txt").touch()
+    before = sorted(tmp_path.rglob("*"))
+    for output in (tmp_path / "run", tmp_path):
+        with pytest.raises(InputError, match=r"the checkpoint .* lies in it"):
+            convert(config_for(tiny["own"], output, checkpoint=str(tmp_path / "run")))
+    with pytest.raises(InputError, match="notes: exists and is no earlier conversion"):
+        convert(config_for(tiny["own"], tmp_path / "notes"))
+    assert sorted(tmp_path.rglob("*")) == before
+    convert(config_for(tiny["own"], tmp_path / "out"))
+    convert(config_for(tiny["splinter"], tmp_path / "out"))  # over an earlier conversion
+    config = json.loads((tmp_path / "out" / "config.json").read_text(encoding="utf-8"))
+    assert config["hidden_act"] == "gelu_pytorch_tanh"
+
+
 def stock_splinter(folder: Path) -> SplinterForPreTraining:
     """transformers' own class with every parameter random, saved with its vocabulary."""
     torch.manual_seed(1)
@@ -138,14 +156,18 @@ def stock_splinter(folder: Path) -> SplinterForPreTraining:
     return model
 
 
-@pytest.mark.parametrize("as_pickle", [False, True])
-def test_hugging_face_splinter(as_pickle: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", ["safetensors", "shards", "pickle"])
+def test_hugging_face_splinter(form: str, tmp_path: Path) -> None:
     model = stock_splinter(tmp_path / "stock")
-    if as_pickle:
-        torch.save(model.state_dict(), tmp_path / "stock" / "pytorch_model.bin")
+    if form != "safetensors":
         (tmp_path / "stock" / "model.safetensors").unlink()
-    reports = convert(ConversionConfig(str(tmp_path / "stock"), str(tmp_path / "out"), verify=not as_pickle))
-    assert as_pickle or reports[0].maximum < 1e-4
+    if form == "shards":
+        model.save_pretrained(tmp_path / "stock", max_shard_size="30KB")
+        assert len(list((tmp_path / "stock").glob("*.safetensors"))) > 2
+    if form == "pickle":
+        torch.save(model.state_dict(), tmp_path / "stock" / "pytorch_model.bin")
+    reports = convert(ConversionConfig(str(tmp_path / "stock"), str(tmp_path / "out"), verify=form == "safetensors"))
+    assert reports is None or reports[0].maximum < 1e-4
     batch = make_batch(vocabulary(splinter_order=True))
     inputs = {"input_ids": torch.from_numpy(batch.input_ids), "attention_mask": torch.from_numpy(batch.input_mask)}
     positions = torch.from_numpy(batch.question_positions)

@@ -231,15 +231,15 @@ def test_a_vocabulary_without_a_dot_is_said_aloud(
 
 
 def test_model_card_tells_where_the_model_comes_from(tiny: dict[str, TinyCheckpoint], tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    folder.mkdir()
+    folder = tmp_path / "run" / "best"
+    folder.mkdir(parents=True)
     save_variables(folder / "model.ckpt-5", tiny["own"].variables)
     (tmp_path / "records").mkdir()
     (tmp_path / "records" / "dataset.json").write_text(
         json.dumps({"flags": {"dupe_factor": 5}, "counts": {"records": 77}})
     )
     run = {"flags": {"learning_rate": 1e-4, "input_file": f"{tmp_path}/records/*.tfrecord"}}
-    (folder / "run.json").write_text(json.dumps(run))
+    (tmp_path / "run" / "run.json").write_text(json.dumps(run))
     (folder / "eval_results.json").write_text(json.dumps({"exact_span": 0.25}))
     convert(config_for(tiny["own"], tmp_path / "out", checkpoint=str(folder), license="cc-by-sa-4.0"))
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
@@ -247,7 +247,8 @@ def test_model_card_tells_where_the_model_comes_from(tiny: dict[str, TinyCheckpo
         "license: cc-by-sa-4.0",
         "| flags.dupe_factor | 5 |",
         "| counts.records | 77 |",
-        "| flags.learning_rate | 0.0001 |",
+        "| learning_rate | 0.0001 |",
+        "| input_file | *.tfrecord |",
         "| exact_span | 0.25 |",
         "was not verified",
     ):
