@@ -1,7 +1,7 @@
 """A WordPiece vocabulary and its tokenizer: text to token ids by the Rust tokenizer of Hugging Face `tokenizers`."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -18,6 +18,9 @@ SPECIAL_TOKENS = (PAD, UNK, CLS, SEP, MASK, QUESTION)
 MAX_WORD_CHARACTERS = 100  # of a word that is taken apart, as in transformers' BERT tokenizers; a longer one is [UNK]
 
 _BATCH_CHARACTERS = 1 << 17
+_MAX_REMEMBERED_CHARACTERS = 1 << 20  # of words: about 60 MB with what is kept about them
+_RARE_IDEOGRAPHS = range(0x3400, 0x4DC0)  # CJK extension A
+_ID_TYPE = np.dtype(np.int32)
 
 
 @dataclass(frozen=True)
@@ -62,28 +65,65 @@ class Vocabulary:
 class TextTokenizer:
     """BERT's normalisation and word splitting, then WordPiece.
 
-    With `do_lower_case`, accents are stripped as in BERT's uncased models, but Hangul syllables stay whole.
+    With `do_lower_case`, accents are stripped as in BERT's uncased models, but Hangul syllables stay whole. Tokens do
+    not reach over spaces, so what stands between two spaces is tokenised once and remembered, within limits.
     """
 
     def __init__(self, vocabulary: Vocabulary, do_lower_case: bool):
         ids = {token: number for number, token in enumerate(vocabulary.tokens)}
-        self._tokenizer = Tokenizer(WordPiece(ids, unk_token=UNK, max_input_chars_per_word=MAX_WORD_CHARACTERS))
+        # An ideograph that is no token: BERT takes ideographs for words of their own, so it can stand between words.
+        self._separator = next(chr(code) for code in _RARE_IDEOGRAPHS if chr(code) not in ids)
+        self._separator_id, self._unknown_id = len(ids), ids[UNK]
+        self._tokenizer = Tokenizer(
+            WordPiece(
+                ids | {self._separator: self._separator_id},
+                unk_token=UNK,
+                max_input_chars_per_word=MAX_WORD_CHARACTERS,
+            )
+        )
         clean = normalizers.BertNormalizer(
             clean_text=True, handle_chinese_chars=True, strip_accents=False, lowercase=do_lower_case
         )
         strip_accents = [normalizers.NFD(), normalizers.StripAccents(), normalizers.NFC()] if do_lower_case else []
         self._tokenizer.normalizer = normalizers.Sequence([clean, *strip_accents])
         self._tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        self._ids_of_word: dict[str, bytes] = {}
+        self._remembered_characters = 0
 
     def encode(self, segments: Sequence[str]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
         """Token ids of all segments, one after the other, and where in them each segment ends."""
         lengths = np.zeros(len(segments), np.int64)
-        parts = [np.empty(0, np.int32)]
+        parts: list[bytes] = []
         for numbers, texts in _batches(segments):
-            ids = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
-            np.add.at(lengths, numbers, [len(part) for part in ids])
-            parts.append(np.fromiter(chain.from_iterable(ids), np.int32))
-        return np.concatenate(parts), np.cumsum(lengths)
+            words = [text.split(" ") for text in texts]
+            self._learn(dict.fromkeys(chain.from_iterable(words)))
+            encoded = [b"".join([self._ids_of_word[word] for word in line]) for line in words]
+            np.add.at(lengths, numbers, [len(ids) // _ID_TYPE.itemsize for ids in encoded])
+            parts += encoded
+        return np.frombuffer(b"".join(parts), _ID_TYPE), np.cumsum(lengths)
+
+    def _learn(self, words: Iterable[str]) -> None:
+        """Tokenises the words that are not remembered; forgets all others first when they have become too many."""
+        if self._remembered_characters > _MAX_REMEMBERED_CHARACTERS:
+            self._ids_of_word.clear()
+            self._remembered_characters = 0
+        new = [word for word in words if word not in self._ids_of_word]
+        plain = [word for word in new if self._separator not in word]
+        ids = self._ids(f" {self._separator} ".join(plain))
+        ends = [*np.flatnonzero(ids == self._separator_id).tolist(), len(ids)]
+        start = 0
+        for word, end in zip(plain, ends, strict=bool(plain)):
+            self._ids_of_word[word] = ids[start:end].tobytes()
+            start = end + 1
+        for word in new:
+            self._remembered_characters += len(word)
+            if self._separator in word:
+                ids = self._ids(word)
+                self._ids_of_word[word] = np.where(ids == self._separator_id, self._unknown_id, ids).tobytes()
+
+    def _ids(self, text: str) -> npt.NDArray[np.int32]:
+        (encoding,) = self._tokenizer.encode_batch_fast([text], add_special_tokens=False)
+        return np.array(encoding.ids, _ID_TYPE)
 
 
 def _batches(segments: Sequence[str]) -> Iterator[tuple[list[int], list[str]]]:

@@ -1,8 +1,12 @@
 """Vocabulary files and the tokenizer in front of WordPiece."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers.models import WordPiece
 
 from common.cli import InputError
 from data_gen import tokenization
@@ -55,17 +59,42 @@ def test_a_word_that_is_too_long_is_unknown():
     assert tokens_of("서" + "강" * 100) == ["[UNK]"]
 
 
-@settings(deadline=None, max_examples=100)
-@given(st.lists(st.text(alphabet="서울한강 aA.", max_size=40), max_size=6), st.integers(1, 20))
-def test_batches_change_nothing(segments, batch):
-    tokenizer = TextTokenizer(VOCABULARY, False)
-    expected = tokenizer.encode(segments)
+TEXTS = st.lists(st.text(alphabet="서울한강 aAé.漢㐀㐁\t\u00a0\u0301", max_size=40), max_size=6)
+
+
+@settings(deadline=None, max_examples=300)
+@given(TEXTS, st.integers(1, 20), st.integers(0, 30), st.booleans())
+def test_batches_and_memory_change_nothing(segments, batch, memory, do_lower_case):
+    """Word by word, in batches, and remembered or not: the same as the Rust tokenizer gives for whole segments."""
+    plain = tokenization.TextTokenizer(VOCABULARY, do_lower_case)._tokenizer
+    plain.model = WordPiece(
+        {token: i for i, token in enumerate(TOKENS)}, unk_token="[UNK]", max_input_chars_per_word=100
+    )
+    expected = [plain.encode(segment, add_special_tokens=False).ids for segment in segments]
+    tokenizer = TextTokenizer(VOCABULARY, do_lower_case)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tokenization, "_BATCH_CHARACTERS", batch)
-        found = tokenizer.encode(segments)
-    assert found[0].tolist() == expected[0].tolist()
-    assert found[1].tolist() == expected[1].tolist()
-    assert len(found[1]) == len(segments)
+        patch.setattr(tokenization, "_MAX_REMEMBERED_CHARACTERS", memory)
+        for _ in range(2):
+            ids, ends = tokenizer.encode(segments)
+            assert [part.tolist() for part in np.split(ids, ends[:-1])] == (expected or [[]])
+            assert len(ends) == len(segments)
+
+
+def test_real_text_gives_the_tokens_of_the_rust_tokenizer():
+    shared = Path(__file__).resolve().parents[3] / "shared"
+    if not shared.is_dir():
+        pytest.skip("no ../shared beside the repository")
+    vocabulary = Vocabulary.load(shared / "vocab" / "koelectra-vocab.txt")
+    lines = [
+        line.replace("\n", " ")
+        for path in sorted((shared / "data" / "korean_text").glob("*.txt"))
+        for line in path.open(encoding="utf-8").readlines(20_000)
+    ]
+    tokenizer = TextTokenizer(vocabulary, False)
+    ids, ends = tokenizer.encode(lines)
+    expected = [e.ids for e in tokenizer._tokenizer.encode_batch_fast(lines, add_special_tokens=False)]
+    assert [part.tolist() for part in np.split(ids, ends[:-1])] == expected
 
 
 @pytest.mark.parametrize(
