@@ -84,11 +84,10 @@ def paired_bootstrap(differences: np.ndarray, resamples: int, seed: int) -> tupl
     """2.5% and 97.5% quantiles of the mean of differences [samples, questions] under resampling of both axes."""
     generator = np.random.default_rng(seed)
     samples, questions = differences.shape
-    means = np.empty(resamples)
-    for i in range(resamples):
-        rows = generator.integers(samples, size=samples)
-        columns = generator.integers(questions, size=questions)
-        means[i] = differences[rows].mean(0)[columns].mean()
+    # how often each sample and each question is drawn: [resamples, samples] and [resamples, questions]
+    rows = generator.multinomial(samples, np.full(samples, 1 / samples), resamples)
+    columns = generator.multinomial(questions, np.full(questions, 1 / questions), resamples)
+    means = ((rows @ differences) * columns).sum(1) / (samples * questions)
     low, high = np.quantile(means, [0.025, 0.975])
     return float(low), float(high)
 

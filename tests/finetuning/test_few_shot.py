@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from common.cli import InputError
-from finetuning import few_shot, run_few_shot
+from finetuning import analyze_errors, few_shot, run_few_shot
 from finetuning.error_classes import CLASSES, classify_rows
 from finetuning.few_shot import FULL, Run, StudySettings, draw_sample
 from finetuning.few_shot_plot import hangul_font, label
@@ -119,9 +119,8 @@ def test_the_table_has_means_and_sample_deviations(tmp_path: Path) -> None:
 
 def test_compare_pairs_questions_and_samples(tmp_path: Path) -> None:
     better, worse = [1.0] * 60 + [0.0] * 40, [1.0] * 30 + [0.0] * 70
-    runs = [fake_run(tmp_path, "A", k, better) for k in range(2)] + [
-        fake_run(tmp_path, "B", k, worse) for k in range(2)
-    ]
+    scores = {"A": better, "B": worse}
+    runs = [fake_run(tmp_path, model, k, scores[model]) for model in scores for k in range(2)]
     difference = compare(runs, "korquad", 500, seed=0)[0]
     assert (difference.first, difference.second, difference.mean) == ("A", "B", 30.0)
     assert 15 < difference.low < 30 < difference.high < 45
@@ -165,3 +164,20 @@ def test_error_classes(expected: str, prediction: str, span: list[int] | None, g
     row = {"prediction": prediction, "span": span, "golds": golds, "gold_spans": gold_spans, "windows": windows}
     classes = classify_rows([row], "korquad")
     assert {name for name, rows in classes.items() if rows} == {expected} and classes.keys() == CLASSES.keys()
+
+
+def test_analyze_errors_prints_classes_with_examples(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = {"id": "1", "question": "어디?", "prediction": "서울에서", "span": [0, 4], "golds": ["서울"]}
+    row |= {"gold_spans": [[0, 2]], "windows": [[0, 9]]}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", ["analyze_errors.py", f"{tmp_path}/rows.jsonl", "--json", f"{tmp_path}/out.json"])
+    analyze_errors.main()
+    printed = capsys.readouterr().out
+    assert "too_long_by_particle: 1 of 1 (100.0%)" in printed and "found '서울에서', expected '서울'" in printed
+    counts = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert counts["too_long_by_particle"] == {"count": 1, "ids": ["1"]} and counts["right"]["count"] == 0
+    (tmp_path / "rows.jsonl").write_text('{"id": 1}\n', encoding="utf-8")
+    with pytest.raises(InputError, match="expected rows of question_results"):
+        analyze_errors.main()

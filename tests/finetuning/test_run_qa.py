@@ -167,6 +167,39 @@ def test_the_same_seed_gives_the_same_predictions_also_after_a_resumption(folder
     assert (twice / "nbest_predictions.json").read_bytes() == results["once"]
 
 
+def test_early_stopping_keeps_the_best_epoch(folder: Path) -> None:
+    flags = training_flags(folder, "stopped", "qass").replace("--learning_rate=1e-2", "--learning_rate=0")
+    flags += " --num_train_epochs 9 --evaluate_every_epoch --early_stopping_patience 2 --output_format squad,korquad"
+    results = run(flags)
+    assert len(results["epochs"]) == 3  # nothing is learned: after the first, two epochs without a better F1
+    assert read(folder / "stopped" / "train_results.json")["steps"] == 3 * 4
+
+
+def test_unanswerable_questions_are_learned_and_scored(folder: Path) -> None:
+    questions = read(folder / "questions.json")
+    for article in questions["data"][::2]:
+        article["paragraphs"][0]["qas"][0] |= {"is_impossible": True, "answers": []}
+    (folder / "squad2.json").write_text(json.dumps(questions), encoding="utf-8")
+    flags = training_flags(folder, "squad2", "qass").replace("questions.json", "squad2.json")
+    results = run(flags + " --output_format squad2,korquad --null_score_diff_threshold=-1000")
+    assert set(read(folder / "squad2" / "predictions.json").values()) == {
+        ""
+    }  # so low a threshold silences every answer
+    assert results["squad2_no_answer_f1"] == 100 and results["squad2_has_answer_f1"] == 0
+    assert results["best_f1_at_threshold"] >= results["squad2_f1"]
+    nbest = read(folder / "squad2" / "nbest_predictions.json")
+    for answers in nbest.values():
+        assert [answer["text"] for answer in answers].count("") == 1
+        assert [answer["score"] for answer in answers] == sorted((a["score"] for a in answers), reverse=True)
+        assert sum(answer["probability"] for answer in answers) <= 1 + 1e-6
+
+
+def test_tensorboard_writes_a_loss_curve(folder: Path) -> None:
+    pytest.importorskip("tensorboard")
+    run(training_flags(folder, "board", "qass") + " --report_to tensorboard --max_steps 2")
+    assert list((folder / "board").rglob("events.out.tfevents*"))
+
+
 def test_the_pretrained_head_is_kept_unless_asked_otherwise(folder: Path) -> None:
     def head(**settings: Any) -> torch.Tensor:
         torch.manual_seed(1)

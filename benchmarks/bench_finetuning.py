@@ -1,0 +1,248 @@
+"""Speed of fine-tuning, evaluation and decoding, beside the usual recipe, and what each recipe scores.
+
+    python benchmarks/bench_finetuning.py --data F [--model DIR | --vocab_file V] [--steps 20] [--bf16] [--threads 2]
+
+The usual recipe pads every window to max_seq_length, computes attention eagerly in float32, takes windows in random
+order, and steps with an unfused AdamW. Both recipes train the same model on the same questions for the same number of
+steps and answer the same held-out questions. Without --model, a BERT of random weights (6 × 384) stands in; then the
+speeds mean something and the scores do not.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+if not __package__:  # run as a file: import from the repository root, not from this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import numpy as np
+import torch
+from torch.nn import functional
+from torch.utils.data import RandomSampler
+from transformers import SplinterTokenizer, set_seed
+
+from common.cli import exit_with_one_line
+from finetuning.decoding import WindowSpans, best_spans, decode_documents
+from finetuning.features import FeatureSettings, QAFeatures, build_features
+from finetuning.modeling import ModelWithQASSHead, QASSConfig
+from finetuning.qa_data import QAExample, load_questions, split_by_article
+from finetuning.qa_model import QAModel, load_qa_model
+from finetuning.qa_results import score_run
+from finetuning.qa_run import peak_memory
+from finetuning.qa_trainer import QATrainer, WindowCollator
+from finetuning.run_qa import QATrainingArguments
+from finetuning.settings import ModelSettings
+
+MAX_SEQ_LENGTH, MAX_ANSWER_LENGTH, N_BEST = 384, 30, 20
+
+
+@dataclass(frozen=True)
+class Recipe:
+    attention: str
+    padded_to: int | None
+    sampling: str
+    optimizer: str
+    bf16: bool = False
+
+
+USUAL = Recipe("eager", MAX_SEQ_LENGTH, "random", "adamw_torch")
+
+
+@dataclass
+class Measurement:
+    recipe: Recipe
+    train_windows_per_second: float
+    train_windows_per_cpu_second: float
+    eval_windows_per_second: float
+    eval_windows_per_cpu_second: float
+    scores: dict[str, Any] = field(default_factory=dict)
+
+
+class PaddedCollator:
+    """Another collator's batches, padded further to one length."""
+
+    def __init__(self, collate: WindowCollator, length: int, pad_id: int) -> None:
+        self._collate, self._length, self._pad_id = collate, length, pad_id
+
+    def __call__(self, windows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        batch = self._collate(windows)
+        missing = self._length - batch["input_ids"].shape[1]
+        for name in ("input_ids", "attention_mask", "token_type_ids", "context_mask"):
+            if name in batch:
+                batch[name] = functional.pad(
+                    batch[name], (0, missing), value=self._pad_id if name == "input_ids" else 0
+                )
+        batch["position_ids"] = torch.arange(self._length).repeat(len(windows), 1)
+        return batch
+
+
+class UsualTrainer(QATrainer):
+    """Pads to one length in training and evaluation; evaluates in file order."""
+
+    def decode(self, features: QAFeatures) -> WindowSpans:
+        pad_id = self._template.pad_id
+        collator = WindowCollator(self._template, with_labels=False)
+        self.data_collator = PaddedCollator(collator, MAX_SEQ_LENGTH, pad_id)  # type: ignore[assignment]
+        output = self.predict(features)  # type: ignore[arg-type]
+        return WindowSpans(*(torch.from_numpy(np.asarray(part)) for part in output.predictions))
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> RandomSampler:
+        return RandomSampler(train_dataset)
+
+
+def random_model(folder: Path, vocab_file: str, layers: int, hidden: int) -> None:
+    lines = Path(vocab_file).read_text(encoding="utf-8").splitlines()
+    vocabulary = {piece: i for i, piece in enumerate(lines)}
+    tokenizer = SplinterTokenizer(vocab=vocabulary, do_lower_case=False, strip_accents=False)
+    tokenizer.save_pretrained(folder)
+    config = QASSConfig(
+        vocab_size=len(vocabulary),
+        num_hidden_layers=layers,
+        hidden_size=hidden,
+        num_attention_heads=hidden // 64,
+        intermediate_size=4 * hidden,
+        pad_token_id=vocabulary["[PAD]"],
+        question_token_id=vocabulary["[QUESTION]"],
+    )
+    ModelWithQASSHead(config).save_pretrained(folder)
+
+
+def measure(
+    recipe: Recipe, model_dir: str, train: list[QAExample], held_out: list[QAExample], steps: int, batch_size: int
+) -> Measurement:
+    set_seed(0)
+    qa_model = load_qa_model(ModelSettings(model_name_or_path=model_dir), MAX_SEQ_LENGTH)
+    qa_model.model.set_attn_implementation(recipe.attention)
+    sizes = FeatureSettings(MAX_SEQ_LENGTH)
+    train_features = build_features(train, qa_model.offset_tokenizer, qa_model.template, sizes, with_labels=True)
+    eval_features = build_features(held_out, qa_model.offset_tokenizer, qa_model.template, sizes, with_labels=False)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = _trainer(recipe, qa_model, train_features, folder, steps, batch_size)
+        wall, cpu = time.perf_counter(), time.process_time()
+        trainer.train()
+        train_rates = _rates(steps * batch_size, wall, cpu)
+        wall, cpu = time.perf_counter(), time.process_time()
+        spans = trainer.decode(eval_features)
+        eval_rates = _rates(len(eval_features), wall, cpu)
+    decoded = decode_documents(eval_features, spans, N_BEST, with_null=False)
+    _, _, scores = score_run(decoded, held_out, ["korquad"], 0.0)
+    return Measurement(recipe, *train_rates, *eval_rates, scores=scores)
+
+
+def _rates(windows: int, wall: float, cpu: float) -> tuple[float, float]:
+    return windows / (time.perf_counter() - wall), windows / (time.process_time() - cpu)
+
+
+def _trainer(
+    recipe: Recipe, qa_model: QAModel, features: QAFeatures, folder: str, steps: int, batch_size: int
+) -> QATrainer:
+    arguments = QATrainingArguments(
+        output_dir=folder,
+        max_steps=steps,
+        per_device_train_batch_size=batch_size,
+        warmup_steps=steps // 10,
+        train_sampling_strategy=recipe.sampling,
+        optim=recipe.optimizer,
+        bf16=recipe.bf16,
+        bf16_full_eval=False,
+        save_strategy="no",
+        disable_tqdm=True,
+        seed=0,
+    )
+    kind = UsualTrainer if recipe.padded_to else QATrainer
+    trainer = kind(
+        qa_model.model,
+        arguments,
+        template=qa_model.template,
+        max_answer_length=MAX_ANSWER_LENGTH,
+        n_best=N_BEST,
+        train_dataset=features,
+        processing_class=qa_model.tokenizer,
+    )
+    if recipe.padded_to:
+        collator = WindowCollator(qa_model.template, with_labels=True)
+        trainer.data_collator = PaddedCollator(collator, recipe.padded_to, qa_model.template.pad_id)  # type: ignore
+    return trainer
+
+
+def measure_decoding(windows: int, batch_size: int = 64) -> dict[str, float]:
+    """Seconds to take the best spans of `windows` windows of 384 random logits, batch by batch."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, batch_size, MAX_SEQ_LENGTH, generator=generator)
+    mask = torch.zeros(batch_size, MAX_SEQ_LENGTH, dtype=torch.bool)
+    mask[:, 20:-1] = True
+    kept, started = [], time.perf_counter()
+    for _ in range(0, windows, batch_size):
+        kept.append(best_spans(logits[0], logits[1], mask, MAX_ANSWER_LENGTH, N_BEST))
+    seconds = time.perf_counter() - started
+    held = sum(part.numel() * part.element_size() for spans in kept for part in spans)
+    return {"windows": windows, "seconds": seconds, "kept_mib": held / 2**20}
+
+
+def measure_documents(examples: list[QAExample], qa_model: QAModel, windows: int) -> dict[str, float]:
+    """Seconds to make features of the questions, repeated up to `windows` windows, and to merge their best spans."""
+    sizes = FeatureSettings(MAX_SEQ_LENGTH)
+    started = time.perf_counter()
+    features = build_features(examples, qa_model.offset_tokenizer, qa_model.template, sizes, with_labels=False)
+    feature_seconds = time.perf_counter() - started
+    generator = np.random.default_rng(0)
+    starts = np.array([features[i]["context_start"] for i in range(len(features))])[:, None]
+    room = (features.windows[:, 2] - features.windows[:, 1])[:, None]
+    first = starts + (generator.random((len(features), N_BEST)) * room).astype(np.int64)
+    scores = -np.sort(-generator.normal(size=first.shape), axis=1)
+    ones = torch.ones(len(features))
+    spans = WindowSpans(torch.from_numpy(scores), torch.from_numpy(first), torch.from_numpy(first), ones, ones)
+    started, repeats = time.perf_counter(), max(round(windows / len(features)), 1)
+    for _ in range(repeats):
+        decode_documents(features, spans, N_BEST, with_null=False)
+    merge_seconds = time.perf_counter() - started
+    return {"feature_windows": len(features), "feature_seconds": feature_seconds} | {
+        "merged_windows": repeats * len(features),
+        "merge_seconds": merge_seconds,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, help="questions; half of the articles are held out")
+    parser.add_argument("--model", help="a fine-tunable model folder")
+    parser.add_argument("--vocab_file", help="vocabulary of the random model, if no --model is given")
+    parser.add_argument("--layers", type=int, default=6)
+    parser.add_argument("--hidden", type=int, default=384)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--batch_size", type=int, default=12)
+    parser.add_argument("--eval_questions", type=int, default=200)
+    parser.add_argument("--decode_windows", type=int, default=100_000)
+    parser.add_argument("--bf16", action="store_true", help="bf16 autocast in the fast recipe")
+    parser.add_argument("--threads", type=int, default=2)
+    flags = parser.parse_args()
+    torch.set_num_threads(flags.threads)
+    train, held_out = split_by_article(load_questions(flags.data).examples, 0.5, seed=0)
+    with tempfile.TemporaryDirectory() as folder:
+        if not flags.model:
+            random_model(Path(folder), flags.vocab_file, flags.layers, flags.hidden)
+        model_dir = flags.model or folder
+        qa_model = load_qa_model(ModelSettings(model_name_or_path=model_dir), MAX_SEQ_LENGTH)
+        results: dict[str, Any] = {
+            "decoding": measure_decoding(flags.decode_windows),
+            "documents": measure_documents(train + held_out, qa_model, flags.decode_windows),
+        }
+        fast = Recipe("sdpa", None, "group_by_length", "adamw_torch_fused", flags.bf16)
+        recipes = {"usual": USUAL, "fast": fast}
+        measured = {
+            name: measure(recipe, model_dir, train, held_out[: flags.eval_questions], flags.steps, flags.batch_size)
+            for name, recipe in recipes.items()
+        }
+    results |= {name: asdict(measurement) for name, measurement in measured.items()}
+    columns = [name for name in asdict(measured["fast"]) if name.endswith("second")]
+    results["ratios"] = {name: getattr(measured["fast"], name) / getattr(measured["usual"], name) for name in columns}
+    print(json.dumps(results | peak_memory() | {"threads": flags.threads}, indent=2))
+
+
+if __name__ == "__main__":
+    exit_with_one_line(main)
