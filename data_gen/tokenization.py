@@ -67,6 +67,8 @@ class TextTokenizer:
 
     With `do_lower_case`, accents are stripped as in BERT's uncased models, but Hangul syllables stay whole. Tokens do
     not reach over spaces, so what stands between two spaces is tokenised once and remembered, within limits.
+
+    backend: the tokenizer of the `tokenizers` library that does the work.
     """
 
     def __init__(self, vocabulary: Vocabulary, do_lower_case: bool):
@@ -74,7 +76,7 @@ class TextTokenizer:
         # An ideograph that is no token: BERT takes ideographs for words of their own, so it can stand between words.
         self._separator = next(chr(code) for code in _RARE_IDEOGRAPHS if chr(code) not in ids)
         self._separator_id, self._unknown_id = len(ids), ids[UNK]
-        self._tokenizer = Tokenizer(
+        self.backend = Tokenizer(
             WordPiece(
                 ids | {self._separator: self._separator_id},
                 unk_token=UNK,
@@ -85,8 +87,8 @@ class TextTokenizer:
             clean_text=True, handle_chinese_chars=True, strip_accents=False, lowercase=do_lower_case
         )
         strip_accents = [normalizers.NFD(), normalizers.StripAccents(), normalizers.NFC()] if do_lower_case else []
-        self._tokenizer.normalizer = normalizers.Sequence([clean, *strip_accents])
-        self._tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        self.backend.normalizer = normalizers.Sequence([clean, *strip_accents])
+        self.backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         self._ids_of_word: dict[str, bytes] = {}
         self._remembered_characters = 0
 
@@ -122,7 +124,7 @@ class TextTokenizer:
                 self._ids_of_word[word] = np.where(ids == self._separator_id, self._unknown_id, ids).tobytes()
 
     def _ids(self, text: str) -> npt.NDArray[np.int32]:
-        (encoding,) = self._tokenizer.encode_batch_fast([text], add_special_tokens=False)
+        (encoding,) = self.backend.encode_batch_fast([text], add_special_tokens=False)
         return np.array(encoding.ids, _ID_TYPE)
 
 

@@ -66,7 +66,7 @@ TEXTS = st.lists(st.text(alphabet="서울한강 aAé.漢㐀㐁\t\u00a0\u0301", m
 @given(TEXTS, st.integers(1, 20), st.integers(0, 30), st.booleans())
 def test_batches_and_memory_change_nothing(segments, batch, memory, do_lower_case):
     """Word by word, in batches, and remembered or not: the same as the Rust tokenizer gives for whole segments."""
-    plain = tokenization.TextTokenizer(VOCABULARY, do_lower_case)._tokenizer
+    plain = tokenization.TextTokenizer(VOCABULARY, do_lower_case).backend
     plain.model = WordPiece(
         {token: i for i, token in enumerate(TOKENS)}, unk_token="[UNK]", max_input_chars_per_word=100
     )
@@ -93,7 +93,7 @@ def test_real_text_gives_the_tokens_of_the_rust_tokenizer():
     ]
     tokenizer = TextTokenizer(vocabulary, False)
     ids, ends = tokenizer.encode(lines)
-    expected = [e.ids for e in tokenizer._tokenizer.encode_batch_fast(lines, add_special_tokens=False)]
+    expected = [e.ids for e in tokenizer.backend.encode_batch_fast(lines, add_special_tokens=False)]
     assert [part.tolist() for part in np.split(ids, ends[:-1])] == expected
 
 
