@@ -13,6 +13,7 @@ import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 if not __package__:  # run as a file: import from the repository root, not from this folder
@@ -85,6 +86,12 @@ def parse_settings(parser: HfArgumentParser, argv: list[str]) -> tuple[Any, ...]
         raise InputError(str(error)) from error
 
 
+def keep_tensorboard_from_tensorflow() -> None:
+    """TensorBoard loads TensorFlow where it is installed, unless this module can be imported; its own stub serves."""
+    name = "tensorboard.compat.notf"
+    sys.modules.setdefault(name, ModuleType(name))
+
+
 def prepare_training_arguments(
     arguments: TrainingArguments, schedule: ScheduleSettings, data: DataSettings, do_eval: bool
 ) -> None:
@@ -92,6 +99,7 @@ def prepare_training_arguments(
     if schedule.threads:
         os.environ["RAYON_NUM_THREADS"] = str(schedule.threads)
     os.environ["TOKENIZERS_PARALLELISM"] = "true"
+    keep_tensorboard_from_tensorflow()
     if schedule.early_stopping_patience and not schedule.evaluate_every_epoch:
         raise InputError("--early_stopping_patience: expected --evaluate_every_epoch with it")
     if schedule.evaluate_every_epoch:

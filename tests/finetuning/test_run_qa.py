@@ -194,10 +194,16 @@ def test_unanswerable_questions_are_learned_and_scored(folder: Path) -> None:
         assert sum(answer["probability"] for answer in answers) <= 1 + 1e-6
 
 
-def test_tensorboard_writes_a_loss_curve(folder: Path) -> None:
+def test_tensorboard_writes_a_loss_curve_without_tensorflow(folder: Path) -> None:
     pytest.importorskip("tensorboard")
     run(training_flags(folder, "board", "qass") + " --report_to tensorboard --max_steps 2")
     assert list((folder / "board").rglob("events.out.tfevents*"))
+    code = (
+        "import sys; from finetuning.run_qa import keep_tensorboard_from_tensorflow as keep; keep();"
+        f"from torch.utils.tensorboard import SummaryWriter; SummaryWriter('{folder}/tb').add_scalar('loss', 1.0, 1);"
+        "sys.exit('tensorflow' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
 def test_the_pretrained_head_is_kept_unless_asked_otherwise(folder: Path) -> None:
