@@ -39,6 +39,7 @@ def _beam_config() -> BeamConfig:
         stopwords=create_pretraining_data.stopwords_from_flags(),
         exclude_ngrams=tuple(matching_files(FLAGS.exclude_ngrams)) if FLAGS.exclude_ngrams else (),
         num_shards=FLAGS.num_shards,
+        unit_bytes=FLAGS.unit_kb << 10,
         flags=create_pretraining_data.flag_values(),
     )
 

@@ -175,4 +175,6 @@ def _used_length(record: Record) -> int:
 
 
 def _space_between(previous: str, token: str) -> bool:
+    if previous == "," and token[0].isdigit():  # 1,000 is three tokens
+        return False
     return bool(previous) and not token.startswith("##") and token not in _CLOSING and previous not in _OPENING

@@ -1,17 +1,70 @@
 """The inspection page: one HTML file that needs nothing else."""
 
 import html
+import random
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
-from data_gen.dataset_info import DatasetInfo
-from data_gen.inspection import ANSWER, PADDING_BINS, PREDICTION, QUESTION, SPECIAL, Passage, Run, Statistics
+from common.cli import InputError
+from common.files import atomic_file
+from data_gen.dataset_info import DatasetInfo, file_sha256
+from data_gen.inspection import (
+    ANSWER,
+    PADDING_BINS,
+    PREDICTION,
+    QUESTION,
+    SPECIAL,
+    Passage,
+    Run,
+    Statistics,
+    as_passage,
+    frequent_ngrams,
+    sampled_records,
+)
+from data_gen.tokenization import Vocabulary
 
 _TEMPLATE = Path(__file__).parent / "inspection_page.html"
 _GOLDEN_ANGLE = 137.5  # degrees: neighbouring numbers get hues far apart
 _WIDTH, _PLOT_HEIGHT, _ROW_HEIGHT, _MARGIN = 360, 150, 22, 18  # of charts, in units of their view boxes
 _MAX_TICKS, _BARS_PER_CHART, _MAX_LABEL = 12, 15, 16
+
+
+@dataclass(frozen=True)
+class PageSizes:
+    """How much the page shows."""
+
+    records: int = 20  # as text
+    statistics_records: int = 5000  # counted for the plots
+    ngrams: int = 45
+
+
+def write_page(
+    folder: Path, page: Path, vocab_file: str | None = None, sizes: PageSizes | None = None, seed: int = 0
+) -> tuple[int, int]:
+    """Writes the page of a folder of records; the numbers of records shown and of all records.
+
+    Raises:
+      InputError: the folder is unfinished or damaged, or the vocabulary is not that of the records.
+    """
+    sizes = sizes or PageSizes()
+    info = DatasetInfo.load(folder)
+    vocab_file = vocab_file or info.flags["vocab_file"]
+    vocabulary = Vocabulary.load(vocab_file)
+    if (found := file_sha256(vocab_file)) != info.vocab.sha256:
+        raise InputError(f"{vocab_file}: sha256 is {found}, but the records were made with {info.vocab.sha256}")
+    statistics = Statistics()
+    records = []
+    for name, record in sampled_records(folder, info, max(sizes.statistics_records, sizes.records)):
+        statistics.add(record)
+        records.append((name, record))
+    shown = sorted(random.Random(seed).sample(range(len(records)), min(sizes.records, len(records))))
+    passages = [as_passage(*records[number], vocabulary.tokens) for number in shown]
+    text = render_page(folder.resolve().name, info, passages, statistics, frequent_ngrams(folder, sizes.ngrams))
+    with atomic_file(page) as partial:
+        partial.write_text(text, encoding="utf-8")
+    return len(passages), info.counts["records"]
 
 
 def render_page(

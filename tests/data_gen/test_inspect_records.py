@@ -10,6 +10,7 @@ import pytest
 from common.cli import InputError
 from data_gen.dataset_info import DatasetInfo, ShardInfo, VocabInfo, file_sha256
 from data_gen.inspection import Run, Statistics, as_passage, frequent_ngrams, join_pieces, sampled_records
+from data_gen.inspection_page import PageSizes, write_page
 from data_gen.records import ExampleEncoder, RecordSpec, write_records
 from data_gen.tokenization import SPECIAL_TOKENS
 
@@ -60,10 +61,6 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def run_entry_point(*arguments: object) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, ENTRY_POINT, *map(str, arguments)], capture_output=True, text=True)
-
-
 def test_passage_as_runs():
     passage = as_passage("r", RECORD, TOKENS)
     assert passage.runs == [
@@ -91,7 +88,7 @@ def test_clusters_are_numbered_in_the_order_of_their_answers():
 
 
 def test_joined_pieces():
-    assert join_pieces(["서", "##울", "는", "(", "1", ")", ",", "1", "."]) == "서울 는 (1), 1."
+    assert join_pieces(["서", "##울", "는", "(", "1", ")", ",", "서", "1", ",", "1", "."]) == "서울 는 (1), 서 1,1."
     assert join_pieces([]) == ""
 
 
@@ -116,25 +113,26 @@ def test_sample_takes_of_every_shard(folder: Path):
 
 
 def test_page(folder: Path, tmp_path: Path):
-    page_path = tmp_path / "page.html"
-    done = run_entry_point(folder, "--html", page_path, "--num_records=2")
-    assert done.returncode == 0, done.stderr
-    page = page_path.read_text(encoding="utf-8")
+    assert write_page(folder, tmp_path / "page.html", sizes=PageSizes(records=2)) == (2, 6)
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert page.count("<article>") == 2
     (hidden,) = set(re.findall(r'class="question"[^>]*data-hidden="([^"]*)"', page))
     (answer,) = set(re.findall(r"<mark[^>]*>(.*?)<sup>", page))
     assert hidden == answer == "서울특별"
+    assert len(set(re.findall(r"--hue:(\d+)", page))) == 1  # question and answer have the cluster's colour
+    assert len(re.findall(r"--hue:\d+", page)) == 2 * 2
     assert "<b>" not in page and "&lt;b&gt;" in page and "&lt;ko&gt;" in page
     assert "서울특별" in page and "document without text: 3" in page
     assert len(re.findall("<svg", page)) == 4
-    assert not re.search(r"https?:|//cdn|src=|@import|url\(", page)
+    assert not re.search(r"https?:|//cdn|src=|@import|url\(", page)  # nothing is fetched from elsewhere
 
 
-def test_colours_of_question_and_answer_are_equal(folder: Path, tmp_path: Path):
-    run_entry_point(folder, "--html", tmp_path / "page.html")
-    page = (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert len(set(re.findall(r"--hue:(\d+)", page))) == 1
-    assert len(re.findall(r"--hue:\d+", page)) == 2 * 6
+def test_entry_point(folder: Path, tmp_path: Path):
+    command = [sys.executable, ENTRY_POINT, folder]
+    done = subprocess.run([*command, "--html", tmp_path / "page.html"], capture_output=True, text=True)
+    assert done.returncode == 0 and "6 of 6 records" in done.stdout
+    done = subprocess.run([*command[:2], "--html=x.html"], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 1 and done.stderr.startswith("error: found 0 folders, expected one")
 
 
 @pytest.mark.parametrize(
@@ -150,11 +148,10 @@ def test_colours_of_question_and_answer_are_equal(folder: Path, tmp_path: Path):
         (lambda folder: (folder.parent / "vocab.txt").write_text("\n".join(SPECIAL_TOKENS)), r"vocab\.txt: sha256 is"),
     ],
 )
-def test_what_is_wrong_is_one_line(folder: Path, tmp_path: Path, damage, message: str):
+def test_what_is_wrong_is_named(folder: Path, tmp_path: Path, damage, message: str):
     damage(folder)
-    done = run_entry_point(folder, "--html", tmp_path / "page.html")
-    assert done.returncode == 1
-    assert re.search(message, done.stderr) and done.stderr.strip().count("\n") == 0
+    with pytest.raises(InputError, match=message):
+        write_page(folder, tmp_path / "page.html")
     assert not (tmp_path / "page.html").exists()
 
 
