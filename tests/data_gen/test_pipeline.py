@@ -183,6 +183,21 @@ def test_a_folder_of_others_is_refused(corpus, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["notes"]
 
 
+def test_two_runs_do_not_write_into_one_folder(corpus, tmp_path):
+    hold = "import sys, pathlib; from data_gen.journal import Journal; journal = Journal(pathlib.Path(sys.argv[1]), {})"
+    other = subprocess.Popen(
+        [sys.executable, "-c", f"{hold}; print(flush=True); input()", str(tmp_path / "out")],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    other.stdout.readline()
+    with pytest.raises(InputError, match="another run is writing into this folder"):
+        run(config_for(corpus, str(tmp_path / "out")))
+    other.communicate(b"\n")
+    run(config_for(corpus, str(tmp_path / "out")))
+
+
 def fail_with_full_disk(*_):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -209,6 +224,24 @@ def test_a_worker_that_dies_is_named_and_the_run_goes_on(corpus, monkeypatch):
         run(config_for(corpus, "dead"))
     assert len((corpus / "dead" / "journal.jsonl").read_text().splitlines()) > 2
     assert run_over(corpus, "dead") == files_of(corpus / "out")
+
+
+def test_a_file_that_vanishes_is_named(corpus, tmp_path, monkeypatch):
+    with pytest.raises(InputError, match=r"gone\.txt: not found"):
+        run(config_for(corpus, "gone", input_files=(str(tmp_path / "gone.txt"),)))
+    assert not (corpus / "gone").exists()
+    write_vocabulary(tmp_path / "vocab")
+    path = write_corpus(tmp_path / "a.txt", 5)
+    read_unit = jobs.read_unit
+
+    def read_what_is_gone(unit, *rest):
+        path.unlink(missing_ok=True)
+        return read_unit(unit, *rest)
+
+    monkeypatch.setattr(jobs, "read_unit", read_what_is_gone)
+    with pytest.raises((InputError, WorkerError), match=r"a\.txt"):
+        run(config_for(tmp_path))
+    assert not list((tmp_path / "out").glob("*.tfrecord"))
 
 
 def test_changed_input_is_refused(corpus, tmp_path, monkeypatch):
