@@ -68,13 +68,14 @@ class ProgressHook(tf.compat.v1.train.SessionRunHook):
         self._progress = progress
         self._run_log = run_log
         self._output_dir = output_dir
-        self._writer = tf.compat.v1.summary.FileWriterCache.get(output_dir) if summaries else None
+        self._summaries = summaries
         self._started = time.monotonic()
         self._due: int | None = None
 
     def begin(self) -> None:
         self._reader = WindowReader()
         self._global_step = tf.compat.v1.train.get_global_step()
+        self._writer = tf.compat.v1.summary.FileWriterCache.get(self._output_dir) if self._summaries else None
 
     def after_create_session(self, session: tf.compat.v1.Session, coord: Any) -> None:
         self._due = int(session.run(self._global_step)) + self._progress.log_steps

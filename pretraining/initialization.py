@@ -7,6 +7,7 @@ import tensorflow as tf
 from absl import logging
 
 from common.cli import InputError
+from pretraining.replicas import variable_name
 
 # Keras counts its layer norms through the graph: layer_normalization, layer_normalization_1, ...
 _KERAS_LAYER_NORM = re.compile(r"/layer_normalization(_\d+)?/")
@@ -60,10 +61,15 @@ def list_checkpoint(path: str) -> dict[str, list[int]]:
 
 def init_from_checkpoint(path: str) -> None:
     """Makes the trainable variables of the current graph start from a checkpoint, and reports every one."""
-    variables = {variable.op.name: variable for variable in tf.compat.v1.trainable_variables()}
+    variables = {variable_name(variable): variable for variable in tf.compat.v1.trainable_variables()}
     graph = {name: variable.shape.as_list() for name, variable in variables.items()}
     assignment = assign(graph, list_checkpoint(path), path)
     tf.compat.v1.train.init_from_checkpoint(path, {old: variables[new] for old, new in assignment.loaded.items()})
+    if variables.keys() == {variable.op.name for variable in variables.values()}:  # else a further replica
+        _report(assignment, path)
+
+
+def _report(assignment: Assignment, path: str) -> None:
     logging.info("Loaded %d variables from %s", len(assignment.loaded), path)
     for name in assignment.loaded:
         logging.info("  loaded     %s", name)

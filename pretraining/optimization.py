@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from pretraining.replicas import sum_over_strategy
+from pretraining.replicas import sum_over_strategy, variable_name
 
 NO_WEIGHT_DECAY = re.compile("LayerNorm|layer_norm|bias")
 
@@ -69,7 +69,7 @@ class AdamWeightDecayOptimizer(tf.compat.v1.train.Optimizer):
 
     def _moment(self, variable: tf.Variable, slot: str) -> tf.Variable:
         return tf.compat.v1.get_variable(
-            f"{variable.op.name}/{slot}",
+            f"{variable_name(variable)}/{slot}",
             shape=variable.shape,
             dtype=tf.float32,
             initializer=tf.compat.v1.zeros_initializer(),
@@ -101,7 +101,7 @@ class AdamWeightDecayOptimizer(tf.compat.v1.train.Optimizer):
         next_m = self.beta_1 * m + (1.0 - self.beta_1) * gradient
         next_v = self.beta_2 * v + (1.0 - self.beta_2) * tf.square(gradient)
         update = next_m / (tf.sqrt(next_v) + self.epsilon)
-        if not NO_WEIGHT_DECAY.search(variable.op.name):
+        if not NO_WEIGHT_DECAY.search(variable_name(variable)):
             update += self.weight_decay_rate * variable
         return tf.group(
             variable.assign_sub(rate * update, read_value=False),

@@ -1,5 +1,6 @@
 """How the replicas of a training step add up: TPU cores, tf.distribute replicas, or none."""
 
+import re
 from dataclasses import dataclass
 
 import tensorflow as tf
@@ -27,8 +28,18 @@ class Replicas:
         return optimizer
 
 
+def variable_name(variable: tf.Variable) -> str:
+    """Name of a variable as in checkpoints: a strategy's copies on further devices end in /replica_N."""
+    return re.sub(r"/replica_\d+$", "", variable.op.name)
+
+
 def sum_over_strategy(tensors: list[tf.Tensor]) -> list[tf.Tensor]:
     context = tf.distribute.get_replica_context()
     if context.num_replicas_in_sync == 1:
         return tensors
-    return context.all_reduce(tf.distribute.ReduceOp.SUM, tensors)
+    return context.merge_call(_sum_all, args=(tensors,))
+
+
+def _sum_all(strategy: tf.distribute.Strategy, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
+    # ReplicaContext.all_reduce would do, were its gradient not beyond Estimator's graphs.
+    return strategy.extended.batch_reduce_to(tf.distribute.ReduceOp.SUM, [(tensor, tensor) for tensor in tensors])
