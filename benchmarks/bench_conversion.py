@@ -8,6 +8,7 @@ runs the converter in processes of its own and reports wall time and the largest
 
 import argparse
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -74,7 +75,10 @@ def main() -> None:
     parser.add_argument("--folder", required=True, help="for the checkpoint and what is made of it")
     arguments = parser.parse_args()
     folder = Path(arguments.folder)
-    make_checkpoint(folder / "tf", arguments.size)
+    # in a process of its own: the largest resident set of this one would count as its children's
+    maker = multiprocessing.get_context("spawn").Process(target=make_checkpoint, args=(folder / "tf", arguments.size))
+    maker.start()
+    maker.join()
     weights = (folder / "tf" / "model.ckpt-1.data-00000-of-00001").stat().st_size / 3 / 2**30
     there = [f"--tf_checkpoint_path={folder / 'tf' / 'model.ckpt-1'}", f"--pytorch_dump_path={folder / 'pt'}"]
     back = [f"--pytorch_model_path={folder / 'pt'}", f"--tf_dump_path={folder / 'again'}"]
