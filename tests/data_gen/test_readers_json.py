@@ -36,7 +36,7 @@ def test_nikl_pretty_printed(tmp_path: Path):
 
 
 def test_nikl_web_original_form(tmp_path: Path):
-    document = {"paragraph": [{"original_form": "원문"}, {"form": "", "original_form": "둘째"}, {"form": None}]}
+    document = {"paragraph": [{"original_form": "원문"}, {"form": " ", "original_form": "둘째"}, {"form": None}]}
     assert read(tmp_path, nikl(document))[0] == [["원문", "둘째"]]
 
 

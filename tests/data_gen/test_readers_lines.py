@@ -106,6 +106,7 @@ def test_long_document_goes_on_as_further_documents(tmp_path: Path):
     documents, skipped = read(tmp_path, "한 줄이다\n" * 10 + "\n끝\n", max_document_characters=20)
     assert documents == [["한 줄이다"] * 4, ["한 줄이다"] * 4, ["한 줄이다"] * 2, ["끝"]]
     assert skipped == {}
+    assert read(tmp_path, "한 줄이다\n" * 8, max_document_characters=20) == ([["한 줄이다"] * 4] * 2, {})
 
 
 def test_empty_file(tmp_path: Path):
