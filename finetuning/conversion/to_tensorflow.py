@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from common.files import atomic_directory
 from finetuning.conversion.batches import random_batch
 from finetuning.conversion.dialects import Source, describe_ignored, open_source
 from finetuning.conversion.encoders import run_encoder, run_transformers
+from finetuning.conversion.names import Shape
 from finetuning.conversion.surgery import EXACT_FOLD_ERROR, append_question_row, fold_projection, fold_token_types
 from finetuning.conversion.tensors import Checkpoint, check_output, locate, open_reader
 from finetuning.conversion.to_torch import find_config
@@ -29,6 +32,7 @@ from finetuning.conversion.vocabulary import (
 
 CHECKPOINT_NAME = "model.ckpt"
 CONFIG_FILE = "bert_config.json"
+SHARD_BYTES = 2**26
 
 
 @dataclass(frozen=True)
@@ -121,13 +125,31 @@ def _verify(
         )
 
 
-def write_checkpoint(source: Source, prefix: Path) -> None:
-    """One TensorFlow checkpoint of all parameters, under Google BERT's names."""
+def write_checkpoint(source: Source, prefix: Path, shard_bytes: int = SHARD_BYTES) -> None:
+    """One TensorFlow checkpoint of all parameters, under Google BERT's names, with one shard in memory at a time."""
     import tensorflow as tf
 
-    tf.raw_ops.SaveV2(
-        prefix=str(prefix),
-        tensor_names=list(source.shapes),
-        shape_and_slices=[""] * len(source.shapes),
-        tensors=[tf.constant(source.read(name)) for name in source.shapes],
-    )
+    parts: list[str] = []
+    for tensors in _shards(source.shapes, shard_bytes):
+        parts.append(f"{prefix}.part{len(parts)}")
+        tf.raw_ops.SaveV2(
+            prefix=parts[-1],
+            tensor_names=tensors,
+            shape_and_slices=[""] * len(tensors),
+            tensors=[tf.constant(source.read(name)) for name in tensors],
+        )
+    tf.raw_ops.MergeV2Checkpoints(checkpoint_prefixes=parts, destination_prefix=str(prefix), delete_old_dirs=False)
+
+
+def _shards(shapes: dict[str, Shape], shard_bytes: int) -> Iterator[list[str]]:
+    """Names in order, in groups of at most `shard_bytes` of float32, or of one tensor."""
+    group: list[str] = []
+    size = 0
+    for name, shape in shapes.items():
+        added = 4 * math.prod(shape)
+        if group and size + added > shard_bytes:
+            yield group
+            group, size = [], 0
+        group.append(name)
+        size += added
+    yield group

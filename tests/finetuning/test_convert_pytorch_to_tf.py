@@ -62,6 +62,24 @@ def test_round_trip_is_exact_to_the_bit(
         assert values.tobytes() == originals[name].tobytes()
 
 
+def test_a_checkpoint_in_many_shards_is_one_checkpoint(tiny: dict[str, TinyCheckpoint], tmp_path: Path) -> None:
+    convert(config_for(tiny["own"], tmp_path / "there"))
+    back(tmp_path / "there", tmp_path / "whole")
+    (tmp_path / "shards").mkdir()
+    to_tensorflow.write_checkpoint(source_of(tmp_path / "whole"), tmp_path / "shards" / "model.ckpt", shard_bytes=4096)
+    whole, shards = tensors(tmp_path / "whole"), tensors(tmp_path / "shards")
+    assert whole.keys() == shards.keys() and all((whole[name] == shards[name]).all() for name in whole)
+    files = sorted(file.name for file in (tmp_path / "shards").iterdir())
+    assert len(files) > 10 and files[-1] == "model.ckpt.index" and not any("part" in name for name in files)
+    convert(ConversionConfig(str(tmp_path / "whole"), str(tmp_path / "out"), verify=False))
+    assert sorted(file.name for file in (tmp_path / "whole").iterdir()) == [
+        "bert_config.json",
+        "model.ckpt.data-00000-of-00001",
+        "model.ckpt.index",
+        "vocab.txt",
+    ]
+
+
 def noisy(model: PreTrainedModel, folder: Path, tokens: list[str]) -> PreTrainedModel:
     """Every parameter moved at random, saved with its vocabulary."""
     torch.manual_seed(3)
