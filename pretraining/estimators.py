@@ -14,6 +14,7 @@ from pretraining.model_fn import estimator_model_fn, model_fn_builder
 from pretraining.record_files import Dataset
 from pretraining.replicas import Replicas
 from pretraining.settings import PretrainingSettings
+from pretraining.tpu_cluster import resolve_tpu
 from pretraining.train_step import StepSettings
 
 tpu = tf.compat.v1.estimator.tpu
@@ -212,6 +213,4 @@ def _session_config(settings: PretrainingSettings) -> tf.compat.v1.ConfigProto:
 def _tpu_cluster(settings: PretrainingSettings) -> tf.distribute.cluster_resolver.TPUClusterResolver | None:
     if settings.master:
         return None
-    return tf.distribute.cluster_resolver.TPUClusterResolver(
-        tpu=settings.tpu_name, zone=settings.tpu_zone or None, project=settings.gcp_project or None
-    )
+    return resolve_tpu(settings.tpu_name, settings.tpu_zone, settings.gcp_project)

@@ -1,6 +1,6 @@
 """What a compiled XLA module costs: floating-point operations, memory traffic and buffers, from its HLO.
 
-TensorFlow's wheel has no HloCostAnalysis to call from Python; its HloProto (the text's content) says all that is needed.
+TensorFlow's wheel has no HloCostAnalysis to call from Python; the HloProto (what HLO text says) is all it takes.
 """
 
 import math
