@@ -129,11 +129,11 @@ def read_unit(unit: Unit, options: ReaderOptions, skipped: Counter[str]) -> Iter
 
 @contextmanager
 def _opened(unit: Unit) -> Iterator[io.BufferedReader]:
-    with sources.open_file(unit.path) as stream:
-        if unit.member is not None and unit.end is None:
-            with sources.opened_zip_member(stream, unit.member) as unpacked:
-                yield unpacked
-        else:
+    if unit.member is not None and unit.end is None:
+        with sources.opened_zip_member(unit.path, unit.member) as unpacked:
+            yield unpacked
+    else:
+        with sources.open_file(unit.path) as stream:
             yield sources.buffered(stream, unit.start, unit.end)
 
 

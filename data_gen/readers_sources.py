@@ -4,11 +4,13 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, BinaryIO, cast
 
 from backports import zstd
@@ -111,14 +113,21 @@ def zip_members(stream: BinaryIO) -> Iterator[str]:
 
 
 @contextmanager
-def opened_zip_member(stream: BinaryIO, member: str) -> Iterator[io.BufferedReader]:
-    with zipfile.ZipFile(stream) as archive:
-        try:
-            unpacked = archive.open(member)
-        except RuntimeError as error:  # encrypted, or (NotImplementedError) packed by a method unknown here
-            raise zipfile.BadZipFile(str(error)) from error
-        with unpacked:
-            yield io.BufferedReader(cast(io.RawIOBase, unpacked), _BUFFER_BYTES)
+def opened_zip_member(path: str, member: str) -> Iterator[io.BufferedReader]:
+    # Of the process too: a file position inherited from a parent process would be shared with its other children.
+    version = (os.getpid(), *(() if "://" in path else (os.stat(path).st_size, os.stat(path).st_mtime_ns)))
+    try:
+        unpacked = _zip_archive(path, version).open(member)
+    except (RuntimeError, KeyError) as error:  # encrypted, packed by a method unknown here, or not there any more
+        raise zipfile.BadZipFile(str(error)) from error
+    with unpacked:
+        yield io.BufferedReader(cast(io.RawIOBase, unpacked), _BUFFER_BYTES)
+
+
+@lru_cache(maxsize=1)
+def _zip_archive(path: str, version: tuple[int, ...]) -> zipfile.ZipFile:
+    """The archive, whose list of members is read once for all of them: there may be 100,000."""
+    return zipfile.ZipFile(open_file(path) if "://" in path else path)
 
 
 def tar_members(stream: BinaryIO) -> Iterator[tuple[str, int, int]]:

@@ -79,6 +79,19 @@ def test_zip_members_are_units_with_their_own_formats(tmp_path: Path):
     assert read_all(units) == (MEMBER_SEGMENTS, {})
 
 
+def test_zip_that_changes_between_reads(tmp_path: Path):
+    """The archive is kept open from member to member, but never longer than it stays the same."""
+    path = tmp_path / "x"
+    path.write_bytes(zipped({"a.txt": TEXT}))
+    units = plan_units([str(path)])
+    assert read_all(units)[0] == SEGMENTS[TEXT]
+    path.write_bytes(zipped({"a.txt": WIKI}))
+    assert read_all(units)[0] == SEGMENTS[WIKI]
+    path.write_bytes(zipped({"other.txt": WIKI}))
+    with pytest.raises(InputError, match=r"member 'a\.txt'"):
+        read_all(units)
+
+
 def test_tar_members_are_units(tmp_path: Path):
     members = {name: content for name, content in MEMBERS.items() if content}
     (tmp_path / "x").write_bytes(tarred(members))
