@@ -165,6 +165,7 @@ class _Run:
             span_tables(self._vocabulary.tokens, self._config.stopwords, excluded=excluded),
             self._config.generation,
         )
+        logger.info("loading compiled code; the first run on a machine compiles it, which takes about half a minute")
         generator.warm_up()
         self._progress = Progress(self._input_bytes, self._num_shards)
         worker = TaskWorker(generator, self._config.reader_options, self._work)

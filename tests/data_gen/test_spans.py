@@ -12,7 +12,7 @@ from tests.data_gen.naive_spans import naive_clusters
 # Few pieces, so that everything recurs; two josa, two continuations that are none, punctuation, stop words.
 PIECES = ["서울", "부산", "이", "그", "A", "##시", "##에서", "##는", "##는데", "##이", ".", "[UNK]", "The", "the"]
 STOPWORDS = frozenset({"이", "그", "the", "그이", "이는"})
-PASSAGES = st.lists(st.sampled_from(PIECES), max_size=60)
+PASSAGES = st.integers(2, len(PIECES)).flatmap(lambda kinds: st.lists(st.sampled_from(PIECES[:kinds]), max_size=60))
 BOUNDARIES = ["first", "all", "particle"]
 
 
@@ -57,6 +57,12 @@ def test_a_span_is_maximal(boundary):
     assert spans_of("a b c x a b c y", boundary=boundary) == {"a b c": [0, 4]}
     assert spans_of("a b x a b y a", boundary=boundary) == {"a b": [0, 3]}
     assert spans_of("a b x a b y a z a", boundary=boundary) == {"a b": [0, 3], "a": [6, 8]}
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_an_occurrence_that_touches_a_longer_span_is_pruned(boundary):
+    assert spans_of("w x y z . x y z . w x q . w x r", boundary=boundary) == {"x y z": [1, 5], "w x": [9, 13]}
+    assert spans_of("x y z w . x y z . q z w . r z w", boundary=boundary) == {"x y z": [0, 5], "z w": [10, 14]}
 
 
 @pytest.mark.parametrize("boundary", BOUNDARIES)
