@@ -49,7 +49,7 @@ def _damage(checkpoint: str) -> str | None:
         reader = tf.compat.v1.train.NewCheckpointReader(checkpoint)
         for name in reader.get_variable_to_shape_map():
             reader.get_tensor(name)
-    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+    except (tf.errors.OpError, ValueError, RuntimeError, IndexError) as error:  # the reader raises all of these
         return " ".join(str(error).split())[:200]
     return None
 

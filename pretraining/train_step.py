@@ -51,6 +51,7 @@ class TrainStep(NamedTuple):
     sums: tf.Tensor  # float32 [len(SUMS)]
 
 
+@tf.autograph.experimental.do_not_convert  # Estimator converts what it calls; nothing here needs it, and it is slow
 def build_train_step(features: Features, settings: StepSettings, replicas: Replicas) -> TrainStep:
     """The update from this replica's share of a batch.
 
@@ -85,6 +86,7 @@ def graph_options(settings: StepSettings, is_training: bool) -> GraphOptions:
     )
 
 
+@tf.autograph.experimental.do_not_convert
 def scored(features: Features, settings: StepSettings, is_training: bool) -> Scores:
     """The model's scores, inside bfloat16_scope where asked for: variables stay float32."""
     options = graph_options(settings, is_training)

@@ -44,7 +44,7 @@ def random_record(random: np.random.Generator, first_id: int, spec: RecordSpec =
             record[f"masked_span_{name}"] = random.integers(1, visible, questions) * real
         record["masked_span_weights"] = real.astype(np.float32)
     if predictions:
-        real = np.arange(predictions) < random.integers(0, predictions + 1)
+        real = np.arange(predictions) < random.integers(1, predictions + 1)
         record["masked_lm_positions"] = random.integers(1, visible, predictions) * real
         record["masked_lm_ids"] = random.integers(0, VOCAB_SIZE, predictions) * real
         record["masked_lm_weights"] = real.astype(np.float32)
