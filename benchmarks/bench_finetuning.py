@@ -131,6 +131,7 @@ def measure(
         eval_rates = _rates(len(eval_features), wall, cpu)
     decoded = decode_documents(eval_features, spans, N_BEST, with_null=False)
     _, _, scores = score_run(decoded, held_out, ["korquad"], 0.0)
+    scores |= peak_memory()
     return Measurement(recipe, *train_rates, *eval_rates, scores=scores)
 
 
@@ -176,12 +177,12 @@ def measure_decoding(windows: int, batch_size: int = 64) -> dict[str, float]:
     logits = torch.randn(2, batch_size, MAX_SEQ_LENGTH, generator=generator)
     mask = torch.zeros(batch_size, MAX_SEQ_LENGTH, dtype=torch.bool)
     mask[:, 20:-1] = True
-    kept, started = [], time.perf_counter()
+    kept, started, cpu = [], time.perf_counter(), time.process_time()
     for _ in range(0, windows, batch_size):
         kept.append(best_spans(logits[0], logits[1], mask, MAX_ANSWER_LENGTH, N_BEST))
-    seconds = time.perf_counter() - started
+    seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
     held = sum(part.numel() * part.element_size() for spans in kept for part in spans)
-    return {"windows": windows, "seconds": seconds, "kept_mib": held / 2**20}
+    return {"windows": windows, "seconds": seconds, "cpu_seconds": cpu, "kept_mib": held / 2**20} | peak_memory()
 
 
 def measure_documents(examples: list[QAExample], qa_model: QAModel, windows: int) -> dict[str, float]:
@@ -197,14 +198,19 @@ def measure_documents(examples: list[QAExample], qa_model: QAModel, windows: int
     scores = -np.sort(-generator.normal(size=first.shape), axis=1)
     ones = torch.ones(len(features))
     spans = WindowSpans(torch.from_numpy(scores), torch.from_numpy(first), torch.from_numpy(first), ones, ones)
-    started, repeats = time.perf_counter(), max(round(windows / len(features)), 1)
+    started, cpu, repeats = time.perf_counter(), time.process_time(), max(round(windows / len(features)), 1)
     for _ in range(repeats):
         decode_documents(features, spans, N_BEST, with_null=False)
-    merge_seconds = time.perf_counter() - started
-    return {"feature_windows": len(features), "feature_seconds": feature_seconds} | {
-        "merged_windows": repeats * len(features),
-        "merge_seconds": merge_seconds,
-    }
+    merge_seconds, merge_cpu = time.perf_counter() - started, time.process_time() - cpu
+    return (
+        peak_memory()
+        | {"feature_windows": len(features), "feature_seconds": feature_seconds}
+        | {
+            "merged_windows": repeats * len(features),
+            "merge_seconds": merge_seconds,
+            "merge_cpu_seconds": merge_cpu,
+        }
+    )
 
 
 def main() -> None:

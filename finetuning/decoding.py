@@ -96,29 +96,27 @@ def decode_documents(features: QAFeatures, spans: WindowSpans, n_best: int, with
     scores, starts, ends, log_total, null_scores = (part.cpu().numpy() for part in spans)
     owners = features.windows[:, 0]
     firsts = np.flatnonzero(np.r_[True, owners[1:] != owners[:-1]]) if len(owners) else np.empty(0, np.int64)
+    shifts = features.context_offsets[:, None]
+    starts, ends = starts + shifts, ends + shifts
     decoded = {}
     for first, last in zip(firsts, np.r_[firsts[1:], len(owners)], strict=True):
         rows = slice(int(first), int(last))
         null_score = float(null_scores[rows].min())
         totals = log_total[rows].astype(np.float64)
         log_sum = np.logaddexp.reduce(np.append(totals, null_score) if with_null else totals)
-        pieces = _document_pieces(features, rows, scores[rows], starts[rows], ends[rows])
+        pieces = _document_pieces(scores[rows], starts[rows], ends[rows])
         answers = _answers(features, int(owners[first]), pieces, n_best, float(log_sum))
         best = answers[0].score if answers else -np.inf
         decoded[features.examples[int(owners[first])].id] = Decoded(answers, float(null_score - best))
     return decoded
 
 
-def _document_pieces(
-    features: QAFeatures, rows: slice, scores: np.ndarray, starts: np.ndarray, ends: np.ndarray
-) -> list[tuple[float, int, int]]:
+def _document_pieces(scores: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> list[tuple[float, int, int]]:
     """(score, first, last wordpiece of the context), best first; ties go to the earlier span."""
-    shifts = np.array([features.context_offset(i) for i in range(rows.start, rows.stop)])[:, None]
     real = np.isfinite(scores)
-    flat = np.stack([(starts + shifts)[real], (ends + shifts)[real]])
-    kept = scores[real]
-    order = np.lexsort((flat[1], flat[0], -kept))
-    return list(zip(kept[order].tolist(), flat[0, order].tolist(), flat[1, order].tolist(), strict=True))
+    scores, starts, ends = scores[real], starts[real], ends[real]
+    order = np.lexsort((ends, starts, -scores))
+    return list(zip(scores[order].tolist(), starts[order].tolist(), ends[order].tolist(), strict=True))
 
 
 def _answers(

@@ -196,10 +196,10 @@ class QAFeatures:
         examples, first, last = self.windows[:, 0], self.windows[:, 1], self.windows[:, 2]
         return self.template.num_special + question_lengths[examples] + last - first
 
-    def context_offset(self, index: int) -> int:
-        """What to add to a position in the model's input to get a wordpiece of the context."""
-        example, first = (int(value) for value in self.windows[index, :2])
-        return first - len(self.template.prefix) - len(self.questions[example]) - len(self.template.middle)
+    @property
+    def context_offsets(self) -> np.ndarray:
+        """For each window, what to add to a position in the model's input to get a wordpiece of the context, [n]."""
+        return self.windows[:, 2] + len(self.template.suffix) - self.lengths
 
     def answer_span(self, example: int, first_piece: int, last_piece: int) -> tuple[int, int]:
         """Characters [start, end) of the inclusive wordpieces, without white space at either end."""

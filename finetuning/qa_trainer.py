@@ -1,6 +1,6 @@
 """Hugging Face's Trainer for question answering: batches by length, windows decoded as they leave the model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Sampler, SequentialSampler, Subset
 from transformers import Trainer, TrainingArguments
-from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from finetuning.decoding import WindowSpans, best_spans
 from finetuning.features import InputTemplate, QAFeatures
@@ -49,6 +48,39 @@ class WindowCollator:
         return {name: torch.from_numpy(array) for name, array in batch.items()}
 
 
+class SimilarLengthSampler(Sampler[int]):
+    """Random order in which each batch has windows of similar length; batches come in random order, too.
+
+    Windows are shuffled, sorted by length within pools of POOL_BATCHES batches, cut into batches, and these shuffled.
+    The order depends on seed and epoch only, so that every process, and a resumed run, sees the same.
+    """
+
+    POOL_BATCHES = 50
+
+    def __init__(self, lengths: np.ndarray, batch_size: int, seed: int) -> None:
+        self._lengths = lengths
+        self._batch_size = batch_size
+        self._seed = seed
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = np.random.default_rng((self._seed, self._epoch))
+        order = generator.permutation(len(self._lengths))
+        pool = self._batch_size * self.POOL_BATCHES
+        pools = [order[i : i + pool] for i in range(0, len(order), pool)]
+        order = np.concatenate([part[np.argsort(self._lengths[part], kind="stable")] for part in pools])
+        batches = [order[i : i + self._batch_size] for i in range(0, len(order), self._batch_size)]
+        full = len(order) // self._batch_size  # a smaller batch stays last, or all later ones would be cut elsewhere
+        for i in [*generator.permutation(full), *range(full, len(batches))]:
+            yield from batches[i].tolist()
+
+
 class QATrainer(Trainer):
     """Trains on `train_dataset`; `decode` turns features into the best spans of each window.
 
@@ -77,7 +109,7 @@ class QATrainer(Trainer):
         if self.args.train_sampling_strategy != "group_by_length":
             return super()._get_train_sampler(dataset)
         batch_size = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        return LengthGroupedSampler(batch_size, lengths=dataset.lengths.tolist())
+        return SimilarLengthSampler(dataset.lengths, batch_size, self.args.seed)
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Sampler | None:
         return SequentialSampler(eval_dataset)

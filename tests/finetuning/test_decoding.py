@@ -74,7 +74,7 @@ def all_spans_naively(
         context = np.zeros(starts.shape[1], bool)
         context[window["context_start"] : window["context_end"]] = True
         for score, first, last in naive_spans(starts[i], ends[i], context, longest):
-            shift = features.context_offset(i)
+            shift = int(features.context_offsets[i])
             span = features.answer_span(owner, first + shift, last + shift)
             found[features.examples[owner].id].append((score, *span))
     return found

@@ -44,7 +44,7 @@ def labelled_texts(features: QAFeatures) -> list[str]:
     """The text that each window's labels point to, "" for [CLS]."""
     texts = []
     for i in range(len(features)):
-        window, shift = features[i], features.context_offset(i)
+        window, shift = features[i], int(features.context_offsets[i])
         start, end = window["start_positions"], window["end_positions"]
         if start < window["context_start"]:
             assert start == end == features.template.cls_index
