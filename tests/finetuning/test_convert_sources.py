@@ -226,7 +226,7 @@ def test_a_crafted_pickle_is_refused_and_does_not_run(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"bert.weight": Crafted()}, tmp_path / "zip.bin")
-    (tmp_path / "plain.bin").write_bytes(pickle.dumps({"bert.weight": Crafted()}))
+    (tmp_path / "plain.bin").write_bytes(pickle.dumps({"bert.weight": Crafted()}, protocol=2))
     torch.save(original_state_dict(tiny["splinter"].variables), tmp_path / "cut.bin")
     (tmp_path / "cut.bin").write_bytes((tmp_path / "cut.bin").read_bytes()[:5000])
     (tmp_path / "cut.safetensors").write_bytes(b"\x20" + bytes(30))
