@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 # A polynomial over the text's UTF-8 bytes modulo 2**64: hash(ab) = hash(a) * BASE**len(b) + hash(b).
 _BASE = 0x9E3779B97F4A7C15
-_MASK = 2**64 - 1
 _EMPTY = 0  # marks a free slot of a set
 
 
@@ -21,19 +20,28 @@ class PieceHashes(NamedTuple):
     powers: npt.NDArray[np.uint64]
 
 
-def text_hash(text: str | bytes) -> int:
+def text_hash(text: str) -> int:
     """The polynomial hash of a text's UTF-8 bytes."""
-    value = 0
-    for byte in text.encode() if isinstance(text, str) else text:
-        value = (value * _BASE + byte + 1) & _MASK
-    return value
+    return int(piece_hashes([text]).values[0])
 
 
 def piece_hashes(pieces: Iterable[str]) -> PieceHashes:
     """Hashes of `pieces` in the form that `extend_hash` puts together."""
     encoded = [piece.encode() for piece in pieces]
-    values = np.array([text_hash(piece) for piece in encoded], np.uint64)
-    powers = np.array([pow(_BASE, len(piece), 2**64) for piece in encoded], np.uint64)
+    ends = np.cumsum([len(piece) for piece in encoded], dtype=np.int64)
+    return _hash_texts(np.frombuffer(b"".join(encoded), np.uint8), ends)
+
+
+@numba.njit(cache=True)
+def _hash_texts(text: npt.NDArray[np.uint8], ends: npt.NDArray[np.int64]) -> PieceHashes:
+    values = np.zeros(len(ends), np.uint64)
+    powers = np.ones(len(ends), np.uint64)
+    start = 0
+    for i in range(len(ends)):
+        for byte in text[start : ends[i]]:
+            values[i] = extend_hash_by_byte(values[i], byte)
+            powers[i] *= np.uint64(_BASE)
+        start = ends[i]
     return PieceHashes(values, powers)
 
 
@@ -60,10 +68,10 @@ def scramble(value: np.uint64) -> np.uint64:
 @lru_cache(maxsize=8)
 def hash_set(texts: frozenset[str]) -> npt.NDArray[np.uint64]:
     """An open-addressed table of the texts' hashes, for `in_hash_set`; at most half full."""
-    values = {text_hash(text) for text in texts}
+    values = np.unique(piece_hashes(texts).values)
     table = np.full(1 << max(1, (2 * len(values)).bit_length()), _EMPTY, np.uint64)
     for value in values:
-        _insert(table, np.uint64(value))
+        _insert(table, value)
     return table
 
 
