@@ -114,7 +114,7 @@ class MaskedPassage(NamedTuple):
     mask: npt.NDArray[np.bool_]  # False: a token that a [QUESTION] before it stands for
     answer_start: npt.NDArray[np.int32]  # of the question at this position, or -1
     answer_end: npt.NDArray[np.int32]  # inclusive
-    is_answer: npt.NDArray[np.bool_]  # in a span to which a question points
+    is_answer: npt.NDArray[np.bool_]  # in a span that was chosen to stay
     lm_label: npt.NDArray[np.int32]  # the token to predict at this position, or -1
 
 
@@ -174,8 +174,6 @@ def mask_recurring_spans(
             passage.answer_end[start] = answer + length - 1
             is_masked[cluster] = True
             num_questions += 1
-        if not is_masked[cluster]:
-            passage.is_answer[answer : answer + length] = False
     return num_questions
 
 
