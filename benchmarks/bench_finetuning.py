@@ -152,6 +152,7 @@ def _trainer(
         bf16=recipe.bf16,
         bf16_full_eval=False,
         save_strategy="no",
+        logging_strategy="no",
         disable_tqdm=True,
         seed=0,
     )

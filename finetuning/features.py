@@ -83,6 +83,8 @@ def pair_template(tokenizer: Any) -> InputTemplate:
     context = [i for i, sequence in enumerate(sequences) if sequence == 1]
     borders = (slice(0, question[0]), slice(question[-1] + 1, context[0]), slice(context[-1] + 1, len(ids)))
     prefix, middle, suffix = (tuple(ids[border]) for border in borders)
+    if tokenizer.get_vocab().get(QUESTION_TOKEN) in middle:
+        middle = middle[-1:]  # a Splinter tokenizer under another head: only the separator stays
     of_specials = [types[border.start] if border.start < border.stop else 0 for border in borders]
     return InputTemplate(
         prefix,

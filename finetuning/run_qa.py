@@ -48,6 +48,7 @@ class QATrainingArguments(TrainingArguments):
     train_sampling_strategy: str = field(
         default="group_by_length", metadata={"help": "group_by_length, random or sequential."}
     )
+    ddp_find_unused_parameters: bool | None = field(default=False, metadata={"help": "No model here has any."})
     remove_unused_columns: bool = field(default=False, metadata={"help": "Leave as it is."})
     use_cache: bool = field(
         default=False,

@@ -1,13 +1,16 @@
 """Answers come back from their features by character offsets, whatever the text is made of."""
 
 import unicodedata
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from transformers import BertTokenizer
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.processors import TemplateProcessing
+from transformers import BertTokenizer, PreTrainedTokenizerFast
 
 from common.cli import InputError
 from finetuning.features import (
@@ -139,13 +142,37 @@ def test_the_question_template_is_the_one_of_the_splinter_tokenizer() -> None:
     assert pieces.count("[QUESTION]") == 1
 
 
-def test_pair_template_equals_the_tokenizers_own_encoding(tmp_path: Path) -> None:
+def test_pair_template_equals_the_tokenizers_own_encoding() -> None:
     tokenizer = BertTokenizer(vocab=vocabulary(with_question=False), do_lower_case=False, strip_accents=False)
     item = QAExample("q", "누가 걷는가?", "서울에서 살며", ((0, "서울"),), ("서울",), "글")
     window = build_features([item], OffsetTokenizer(tokenizer), pair_template(tokenizer), FeatureSettings(), True)[0]
     encoded = tokenizer(item.question, item.context)
     assert window["input_ids"].tolist() == encoded["input_ids"]
     assert window["token_type_ids"].tolist() == encoded["token_type_ids"]
+
+
+def test_pair_template_of_two_separators_in_the_middle() -> None:
+    pieces = {
+        piece: i for i, piece in enumerate(["<s>", "<pad>", "</s>", "<unk>", "누가", "걷는가", "서울에서", "살며"])
+    }
+    backend = Tokenizer(WordLevel(pieces, unk_token="<unk>"))
+    backend.pre_tokenizer = Whitespace()
+    backend.post_processor = TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, cls_token="<s>", sep_token="</s>", pad_token="<pad>", unk_token="<unk>"
+    )
+    item = QAExample("q", "누가 걷는가", "서울에서 살며", ((0, "서울에서"),), ("서울에서",), "글")
+    template = pair_template(tokenizer)
+    window = build_features([item], OffsetTokenizer(tokenizer), template, FeatureSettings(), True)[0]
+    assert window["input_ids"].tolist() == tokenizer(item.question, item.context)["input_ids"]
+    assert window["start_positions"] == window["end_positions"] == 5
+
+
+def test_a_splinter_tokenizer_under_another_head_writes_no_question_token() -> None:
+    template = pair_template(TOKENIZER)
+    assert template.middle == (TOKENIZER.sep_token_id,) and not template.explicit_positions
 
 
 def test_a_vocabulary_without_question_is_an_error() -> None:

@@ -106,6 +106,7 @@ def test_a_long_context_is_read_in_windows(trained: Path) -> None:
     short, long = (answerer.answer("누가 태어났는가?", text)[0] for text in (sentence, padding + sentence))
     assert long["start"] >= len(padding) and long["text"] == short["text"]
     assert answerer.answer("누가 태어났는가?", "\u200b \u200b") == []
+    assert answerer._qa_model.template.hidden_ids  # as noted in run.json
     with pytest.raises(InputError, match="question is empty"):
         answerer.answer(" ", sentence)
 
