@@ -7,8 +7,6 @@ from absl import logging
 
 from common.cli import InputError
 
-TPUClusterResolver = tf.distribute.cluster_resolver.TPUClusterResolver
-
 # A restart with another version takes a few minutes.
 TIME_LIMIT_SECONDS = 1200
 POLL_SECONDS = 30
@@ -22,7 +20,7 @@ def resolve_tpu(
     project: str = "",
     time_limit_seconds: float = TIME_LIMIT_SECONDS,
     poll_seconds: float = POLL_SECONDS,
-) -> TPUClusterResolver:
+) -> tf.distribute.cluster_resolver.TPUClusterResolver:
     """The resolver of `local`, of grpc://address:port, or of a named TPU that is healthy and runs this TensorFlow.
 
     Args:
@@ -50,7 +48,7 @@ def resolve_tpu(
                 f"--tpu_name={name}: found no good answer from the Cloud TPU API; expected a TPU of that name in "
                 f"--tpu_zone and --gcp_project, and credentials: {error!r}"
             ) from error
-    return TPUClusterResolver(tpu=name, zone=zone_or_none, project=project_or_none)
+    return tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name, zone=zone_or_none, project=project_or_none)
 
 
 def _prepare(client: Any, name: str, time_limit_seconds: float, poll_seconds: float) -> None:

@@ -109,15 +109,17 @@ def _check_static(operations: list[tf.Operation]) -> None:
 
 def _compilable(definition: tf.compat.v1.GraphDef) -> tf.compat.v1.GraphDef:
     """Without the nodes that become arguments, and without the sums over cores."""
-    arguments = ("Placeholder", "VarHandleOp")
     compilable = tf.compat.v1.GraphDef(versions=definition.versions, library=definition.library)
     for node in definition.node:
+        if node.op in ("Placeholder", "VarHandleOp"):
+            continue
+        kept = compilable.node.add()
+        kept.CopyFrom(node)
+        kept.attr.pop("_class", None)  # "on the device of": may name a node that was left out
         if node.op == _SUM_OVER_CORES:
-            kept = tf.compat.v1.NodeDef(name=node.name, op="Identity", input=node.input[:1])
+            kept.Clear()
+            kept.MergeFrom(tf.compat.v1.NodeDef(name=node.name, op="Identity", input=node.input[:1]))
             kept.attr["T"].CopyFrom(node.attr["T"])
-            compilable.node.append(kept)
-        elif node.op not in arguments:
-            compilable.node.append(node)
     return compilable
 
 
