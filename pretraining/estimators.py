@@ -104,8 +104,8 @@ class TPUEstimators:
     def _share(self, params: dict[str, Any]) -> HostShare:
         if not self._settings.use_tpu:
             return HostShare()
-        context = params["context"]
-        return HostShare(context.num_hosts, context.current_host)
+        _, host, hosts, _ = params["context"].current_input_fn_deployment()
+        return HostShare(hosts, host)
 
 
 class DistributedEstimators:
@@ -164,12 +164,22 @@ def choose_strategy(settings: PretrainingSettings) -> tf.distribute.Strategy | N
     return None
 
 
+def is_chief() -> bool:
+    """Whether this process writes the run's log and evaluates: of several workers in TF_CONFIG, the first."""
+    task, cluster = _tf_config().get("task", {}), _tf_config().get("cluster", {})
+    return task.get("type", "chief") == "chief" or (not cluster.get("chief") and task.get("index", 0) == 0)
+
+
 def _workers() -> int:
+    cluster = _tf_config().get("cluster", {})
+    return len(cluster.get("worker", [])) + len(cluster.get("chief", []))
+
+
+def _tf_config() -> dict[str, Any]:
     try:
-        cluster = json.loads(os.environ.get("TF_CONFIG", "{}")).get("cluster", {})
+        return json.loads(os.environ.get("TF_CONFIG", "{}"))
     except ValueError as error:
         raise InputError(f"TF_CONFIG: broken JSON: {error}") from error
-    return len(cluster.get("worker", [])) + len(cluster.get("chief", []))
 
 
 def _is_multi_worker(strategy: tf.distribute.Strategy) -> bool:
@@ -192,6 +202,8 @@ def _common_run_config(settings: PretrainingSettings) -> dict[str, Any]:
         # Lines and summaries are ProgressHook's and, on a TPU, the host_call's.
         "log_step_count_steps": None,
         "save_summary_steps": None,
+        # The graph's protos: seconds a save in pure-Python protobuf, and nobody reads them.
+        "checkpoint_save_graph_def": False,
         "session_config": _session_config(settings),
     }
 

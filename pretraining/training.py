@@ -10,7 +10,7 @@ from absl import logging
 from common.cli import InputError
 from pretraining import checkpoints, flops, record_files, resume, storage
 from pretraining.configuration import BertConfig
-from pretraining.estimators import build_estimators
+from pretraining.estimators import build_estimators, is_chief
 from pretraining.hooks import NonFiniteGuard, Progress, ProgressHook, StopHook, stop_on_sigterm
 from pretraining.initialization import list_checkpoint
 from pretraining.record_files import Dataset
@@ -47,7 +47,7 @@ def prepare(settings: PretrainingSettings) -> Run:
     checkpoint = checkpoints.newest_whole_checkpoint(settings.output_dir)
     start_step = checkpoints.step_of(checkpoint) if checkpoint else 0
     if train_data:
-        _check_resume(settings, config, train_data, start_step)
+        _check_resume(settings, config, train_data, checkpoint)
     elif not checkpoint:
         raise InputError(f"--do_eval without --do_train: found no checkpoint in {settings.output_dir}")
     return Run(settings, config, train_data, eval_data, start_step)
@@ -59,13 +59,15 @@ def _open(patterns: str, settings: PretrainingSettings, config: BertConfig) -> D
     return record_files.open_dataset(patterns, wanted, config, settings.vocab_file)
 
 
-def _check_resume(settings: PretrainingSettings, config: BertConfig, data: Dataset, start_step: int) -> None:
+def _check_resume(settings: PretrainingSettings, config: BertConfig, data: Dataset, checkpoint: str | None) -> None:
     run = resume.describe(settings, config, data)
-    if not start_step:
+    if checkpoint is None:
         tf.io.gfile.makedirs(settings.output_dir)
-        resume.record(settings.output_dir, run)
+        if is_chief():
+            resume.record(settings.output_dir, run)
         return
     resume.check(settings.output_dir, run)
+    start_step = checkpoints.step_of(checkpoint)
     if settings.num_train_steps < start_step:
         raise InputError(
             f"--num_train_steps: found {settings.num_train_steps}, expected at least {start_step}, "
@@ -110,9 +112,9 @@ class Runner:
         with stop_on_sigterm(stop):
             while self._step < last and not stop.requested:
                 self._train(min(last, (self._step // every + 1) * every), stop)
-                if settings.do_eval and not stop.requested:
+                if settings.do_eval and is_chief() and not stop.requested:
                     self.evaluate()
-            if settings.do_eval and self._run.start_step >= last:
+            if settings.do_eval and is_chief() and self._run.start_step >= last:
                 self.evaluate()
         return stop.requested
 
@@ -132,7 +134,7 @@ class Runner:
             self._estimators.estimator.train(
                 self._estimators.training_input(data, self._step * settings.train_batch_size),
                 max_steps=max_steps,
-                hooks=[hook, stop],
+                hooks=[hook, stop] if is_chief() else [stop],
                 saving_listeners=[NonFiniteGuard(settings.output_dir)],
             )
         except tf.errors.DataLossError as error:
