@@ -12,7 +12,7 @@ import random
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,43 +22,9 @@ from common.cli import InputError
 from finetuning.qa_data import QAData, QAExample, squad_json
 from finetuning.qa_results import EVAL_RESULTS, QUESTION_RESULTS, write_json
 from finetuning.qa_run import RunData, RunSettings, content_hash, run_identity, run_question_answering, versions
+from finetuning.settings import FULL, StudySettings
 
-FULL = "full"
 STUDY = "study.json"
-
-
-@dataclass(frozen=True)
-class StudySettings:
-    """Which models learn from how many questions, how often."""
-
-    models: list[str] = field(default_factory=list, metadata={"help": "Folders (or hub names) of the models."})
-    model_names: list[str] = field(default_factory=list, metadata={"help": "Their names in the report, in order."})
-    sizes: list[str] = field(
-        default_factory=lambda: ["16", "32", "64", "128", "256", "512", "1024", FULL],
-        metadata={"help": "Numbers of training questions; 'full' is all of them."},
-    )
-    num_samples: int = field(default=3, metadata={"help": "Random samples per size ('full' has one)."})
-    sample_seed: int = field(default=0, metadata={"help": "Seed of the samples."})
-    full_epochs: float = field(default=2.0, metadata={"help": "Epochs on 'full', instead of --num_train_epochs."})
-    bootstrap_samples: int = field(default=1000, metadata={"help": "Resamples for the confidence of differences."})
-    keep_models: bool = field(default=False, metadata={"help": "Keep the weights of every run (large)."})
-
-    def __post_init__(self) -> None:
-        if not self.models:
-            raise InputError("--models: found none, expected at least one model folder")
-        if self.model_names and len(self.model_names) != len(self.models):
-            raise InputError(f"--model_names: found {len(self.model_names)}, expected {len(self.models)}")
-        if len(set(self.names)) != len(self.names):
-            raise InputError(f"--models: found equal names {self.names}, expected different ones (see --model_names)")
-        wrong = [size for size in self.sizes if size != FULL and not (size.isdecimal() and int(size) > 0)]
-        if wrong or not self.sizes:
-            raise InputError(f"--sizes: found {wrong or 'none'}, expected positive numbers or {FULL!r}")
-        if self.num_samples < 1 or self.bootstrap_samples < 1:
-            raise InputError("--num_samples and --bootstrap_samples: expected at least 1")
-
-    @property
-    def names(self) -> list[str]:
-        return self.model_names or [Path(model).name for model in self.models]
 
 
 @dataclass(frozen=True)

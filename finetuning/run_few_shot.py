@@ -16,13 +16,8 @@ if not __package__:  # run as a file: import from the repository root, not from 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from common.cli import InputError, exit_with_one_line
-from finetuning.few_shot import StudySettings, run_study
-from finetuning.few_shot_plot import draw_learning_curve
-from finetuning.few_shot_report import compare, markdown_report, summarize
-from finetuning.qa_data import squad_json
-from finetuning.qa_results import write_json, write_text
-from finetuning.qa_run import RunSettings, load_run_data
 from finetuning.run_qa import SETTINGS, make_parser, parse_settings, prepare_training_arguments
+from finetuning.settings import StudySettings
 
 
 def main() -> None:
@@ -35,6 +30,14 @@ def main() -> None:
     prepare_training_arguments(arguments, schedule, data, do_eval=True)
     if "--save_strategy" not in " ".join(sys.argv):
         arguments.save_strategy = "no"  # a study goes on by whole runs
+
+    from finetuning.few_shot import run_study
+    from finetuning.few_shot_plot import draw_learning_curve
+    from finetuning.few_shot_report import compare, markdown_report, summarize
+    from finetuning.qa_data import squad_json
+    from finetuning.qa_results import write_json, write_text
+    from finetuning.qa_run import RunSettings, load_run_data
+
     output_dir = Path(arguments.output_dir)
     run_data = load_run_data(data, do_train=True, do_eval=True)
     assert run_data.train and run_data.evaluation

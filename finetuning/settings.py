@@ -1,10 +1,13 @@
 """The settings of question answering runs: what run_qa.py and run_few_shot.py take beside the Trainer's own flags."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from common.cli import InputError
 from finetuning.metrics import METRICS
+
+FULL = "full"  # the size of a study that learns from every question
 
 
 def _flag(default: Any, text: str) -> Any:
@@ -87,3 +90,37 @@ class ScheduleSettings:
             raise InputError(f"--warmup_ratio: found {self.warmup_ratio}, expected a share between 0 and 1")
         if self.min_steps < 0 or self.early_stopping_patience < 0:
             raise InputError("--min_steps and --early_stopping_patience: expected numbers of at least 0")
+
+
+@dataclass(frozen=True)
+class StudySettings:
+    """Which models learn from how many questions, how often."""
+
+    models: list[str] = field(default_factory=list, metadata={"help": "Folders (or hub names) of the models."})
+    model_names: list[str] = field(default_factory=list, metadata={"help": "Their names in the report, in order."})
+    sizes: list[str] = field(
+        default_factory=lambda: ["16", "32", "64", "128", "256", "512", "1024", FULL],
+        metadata={"help": "Numbers of training questions; 'full' is all of them."},
+    )
+    num_samples: int = field(default=3, metadata={"help": "Random samples per size ('full' has one)."})
+    sample_seed: int = field(default=0, metadata={"help": "Seed of the samples."})
+    full_epochs: float = field(default=2.0, metadata={"help": "Epochs on 'full', instead of --num_train_epochs."})
+    bootstrap_samples: int = field(default=1000, metadata={"help": "Resamples for the confidence of differences."})
+    keep_models: bool = field(default=False, metadata={"help": "Keep the weights of every run (large)."})
+
+    def __post_init__(self) -> None:
+        if not self.models:
+            raise InputError("--models: found none, expected at least one model folder")
+        if self.model_names and len(self.model_names) != len(self.models):
+            raise InputError(f"--model_names: found {len(self.model_names)}, expected {len(self.models)}")
+        if len(set(self.names)) != len(self.names):
+            raise InputError(f"--models: found equal names {self.names}, expected different ones (see --model_names)")
+        wrong = [size for size in self.sizes if size != FULL and not (size.isdecimal() and int(size) > 0)]
+        if wrong or not self.sizes:
+            raise InputError(f"--sizes: found {wrong or 'none'}, expected positive numbers or {FULL!r}")
+        if self.num_samples < 1 or self.bootstrap_samples < 1:
+            raise InputError("--num_samples and --bootstrap_samples: expected at least 1")
+
+    @property
+    def names(self) -> list[str]:
+        return self.model_names or [Path(model).name for model in self.models]
