@@ -42,6 +42,13 @@ flags.mark_flag_as_required("bert_config_file")
 
 
 def main(argv: list[str]) -> None:
+    parts = FLAGS.num_tpu_cores * FLAGS.gradient_accumulation_steps
+    if parts < 1 or FLAGS.train_batch_size < 1 or FLAGS.train_batch_size % parts:
+        raise InputError(
+            f"--train_batch_size: found {FLAGS.train_batch_size}, expected a multiple of --num_tpu_cores times "
+            f"--gradient_accumulation_steps ({parts})"
+        )
+
     import tensorflow as tf
 
     from data_gen.records import RecordSpec
@@ -50,12 +57,6 @@ def main(argv: list[str]) -> None:
     from pretraining.train_step import StepSettings
 
     tf.compat.v1.logging.set_verbosity(tf.compat.v1.logging.ERROR)
-    parts = FLAGS.num_tpu_cores * FLAGS.gradient_accumulation_steps
-    if parts < 1 or FLAGS.train_batch_size < 1 or FLAGS.train_batch_size % parts:
-        raise InputError(
-            f"--train_batch_size: found {FLAGS.train_batch_size}, expected a multiple of --num_tpu_cores times "
-            f"--gradient_accumulation_steps ({parts})"
-        )
     step = StepSettings(
         config=BertConfig.from_json_file(FLAGS.bert_config_file),
         objectives=RecordSpec(FLAGS.max_seq_length, FLAGS.max_questions_per_seq, FLAGS.max_predictions_per_seq),

@@ -1,6 +1,7 @@
 """check_tpu from its command line, and what it counts against XLA modules of known cost."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -19,6 +20,9 @@ from pretraining.hlo_cost import Cost, UncountableError, buffers_of, cost_of
 from pretraining.tpu_step import build_step_graph
 from pretraining.train_step import StepSettings
 from tests.pretraining.samples import small_config
+
+# Before the first compilation: machine code that is never run need not be fast.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SPEC = RecordSpec(max_seq_length=16, max_questions_per_seq=3, max_predictions_per_seq=0)
@@ -67,12 +71,10 @@ def test_a_step_in_parts_with_both_objectives_costs_what_the_parts_cost() -> Non
 
 
 def test_gradients_of_every_weight_are_summed_over_the_cores() -> None:
-    alone, together = (build_step_graph(STEP, cores, core_batch_size=2) for cores in (1, 8))
-    assert alone.exchanged_bytes == 0
-    sizes = [spec.shape.num_elements() for name, spec in together.variables.items() if "adam_m" in name]
+    step = build_step_graph(STEP, cores=8, core_batch_size=2)
+    sizes = [spec.shape.num_elements() for name, spec in step.variables.items() if "adam_m" in name]
     # Beside the gradients: the counts of questions and predictions, and the step's sums.
-    assert 0 <= together.exchanged_bytes - 4 * sum(sizes) < 100
-    assert alone.variables == together.variables
+    assert 0 <= step.exchanged_bytes - 4 * sum(sizes) < 100
 
 
 def test_wasted_products_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
