@@ -133,14 +133,6 @@ def _eval_metrics(**tensors: tf.Tensor) -> dict[str, Any]:
 
 
 def _total(weights: tf.Tensor) -> Any:
-    """Sum over the evaluation as a metric: the mean of a constant 1 has no count to show."""
-    total = tf.compat.v1.get_variable(
-        f"total_{weights.op.name.replace('/', '_')}",
-        shape=[],
-        initializer=tf.compat.v1.zeros_initializer(),
-        trainable=False,
-        collections=[tf.compat.v1.GraphKeys.LOCAL_VARIABLES, tf.compat.v1.GraphKeys.METRIC_VARIABLES],
-        use_resource=True,
-    )
-    update = total.assign_add(tf.reduce_sum(weights))
-    return total.read_value(), update
+    """Sum over the evaluation, as a metric that strategies can add up: a weighted count of hits that are all hits."""
+    ones = tf.ones_like(weights)
+    return tf.compat.v1.metrics.true_positives(ones, ones, weights)
