@@ -25,9 +25,9 @@ RECORDS, HELD_OUT_RECORDS = OUTPUT / "records", OUTPUT / "records-held-out"
 CHECKPOINTS, MODEL, FINE_TUNED = OUTPUT / "checkpoints", OUTPUT / "model", OUTPUT / "fine-tuned"
 DEV_QUESTIONS = SAMPLE / "questions/dev.json"
 
-VOCAB_SIZE = 4000
+VOCAB_SIZE = 2500
 MAX_SEQ_LENGTH = 256
-TRAIN_STEPS = 400
+TRAIN_STEPS = 150
 ANSWERS_SHOWN = 3
 
 
@@ -73,10 +73,11 @@ STATIONS = {
         input_file=RECORDS / "*.tfrecord",
         do_train=True,
         train_batch_size=16,
-        learning_rate=2e-3,
+        learning_rate=1e-3,
         num_train_steps=TRAIN_STEPS,
         num_warmup_steps=TRAIN_STEPS // 10,
         save_checkpoints_steps=TRAIN_STEPS,
+        log_steps=TRAIN_STEPS // 10,
     ),
     "span selection": pretrain(input_file=HELD_OUT_RECORDS / "*.tfrecord", do_eval=True, eval_batch_size=16),
     "conversion": command(
@@ -100,7 +101,7 @@ STATIONS = {
         max_seq_length=MAX_SEQ_LENGTH,
         per_gpu_train_batch_size=12,
         learning_rate=1e-3,
-        num_train_epochs=10,
+        num_train_epochs=5,
     ),
 }
 
