@@ -19,9 +19,7 @@ FLAGS = flags.FLAGS
 
 flags.DEFINE_string("html", None, "The page to write.", required=True)
 flags.DEFINE_integer("num_records", PageSizes.records, "Records to show as text.", lower_bound=1)
-flags.DEFINE_integer(
-    "num_statistics_records", PageSizes.statistics_records, "Records to count.", lower_bound=1
-)
+flags.DEFINE_integer("num_statistics_records", PageSizes.statistics_records, "Records to count.", lower_bound=1)
 flags.DEFINE_integer("num_ngrams", PageSizes.ngrams, "Most frequent spans to plot.", lower_bound=0)
 flags.DEFINE_string("vocab_file", None, "The vocabulary; by default where dataset.json says it was.")
 flags.DEFINE_integer("seed", 0, "Another seed shows other records.")
