@@ -82,9 +82,10 @@ def main() -> None:
     weights = (folder / "tf" / "model.ckpt-1.data-00000-of-00001").stat().st_size / 3 / 2**30
     there = [f"--tf_checkpoint_path={folder / 'tf' / 'model.ckpt-1'}", f"--pytorch_dump_path={folder / 'pt'}"]
     back = [f"--pytorch_model_path={folder / 'pt'}", f"--tf_dump_path={folder / 'again'}"]
+    # random weights give logits of 50 and more, where float32 rounds by more than 1e-4
     runs = (
         ("TensorFlow to PyTorch", "convert_tf_to_pytorch.py", [*there, "--no-verify"]),
-        ("TensorFlow to PyTorch, verified", "convert_tf_to_pytorch.py", there),
+        ("TensorFlow to PyTorch, verified", "convert_tf_to_pytorch.py", [*there, "--verify_tolerance=1e-3"]),
         ("PyTorch to TensorFlow", "convert_pytorch_to_tf.py", [*back, "--no-verify"]),
     )
     results = [(label, *measure(script, flags)) for label, script, flags in runs]
