@@ -112,8 +112,8 @@ def check(report: Report, tolerance: float, where: str) -> None:
     layer = report.parting_layer or "none of the layer norms: the classifiers"
     raise InputError(
         f"{where}: verification failed on {report.origin}: {worst} differs by {report.differences[worst].maximum:.2e}, "
-        f"allowed {tolerance:.1e} (--verify_tolerance; logits up to {report.largest_logit:.1f}, and float32 rounds large "
-        f"ones more coarsely); the first layer to part: {layer}"
+        f"allowed {tolerance:.1e} (--verify_tolerance; logits up to {report.largest_logit:.1f}, and float32 rounds "
+        f"large ones more coarsely); the first layer to part: {layer}"
     )
 
 
