@@ -1,10 +1,14 @@
-"""Output that appears whole or not at all: written beside its place, then renamed into it."""
+"""Files: output that appears whole or not at all (written beside its place, then renamed into it), and JSON input."""
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from common.cli import InputError
 
 
 def _beside(path: Path) -> Path:
@@ -37,3 +41,20 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         shutil.rmtree(previous, ignore_errors=True)
+
+
+def read_json_object(path: Path, what: str) -> dict[str, Any]:
+    """The JSON object in a file; `what` names it where it is missing ("config").
+
+    Raises:
+      InputError: no such file, broken JSON, or JSON that is no object.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: {what} not found")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: broken JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: found {type(values).__name__}, expected a JSON object")
+    return values

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from common.cli import InputError
-from common.files import atomic_file
+from common.files import atomic_file, read_json_object
 from data_gen.records import RecordSpec
 
 DATASET_FILE = "dataset.json"
@@ -71,14 +71,9 @@ class DatasetInfo:
           InputError: no such file, broken JSON, another format version, or a key that is missing or unknown.
         """
         path = Path(folder) / DATASET_FILE
-        if not path.is_file():
-            raise InputError(f"{path}: not found; create_pretraining_data.py writes it when a run is finished")
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise InputError(f"{path}: broken JSON: {error}") from error
-        if not isinstance(values, dict) or values.get("format_version") != FORMAT_VERSION:
-            found = values.get("format_version") if isinstance(values, dict) else type(values).__name__
+        values = read_json_object(path, "the record of a finished run of create_pretraining_data.py")
+        if values.get("format_version") != FORMAT_VERSION:
+            found = values.get("format_version")
             raise InputError(f"{path}: format_version: found {found!r}, expected {FORMAT_VERSION}")
         try:
             values["vocab"] = VocabInfo(**values["vocab"])

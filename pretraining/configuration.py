@@ -1,11 +1,11 @@
 """The model's configuration: one file format, and the rule that tells ours from the public TensorFlow systems'."""
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from common.cli import InputError
+from common.files import read_json_object
 
 # Only configs of this project have this key: it says that `hidden_act` has Hugging Face's meaning.
 OWN_CONFIG_KEY = "qass_layer_norm_eps"
@@ -73,13 +73,8 @@ class BertConfig:
           InputError: no such file, broken JSON, no vocab_size, or a value that cannot be.
         """
         path = Path(path)
-        if not path.is_file():
-            raise InputError(f"{path}: config not found")
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise InputError(f"{path}: broken JSON: {error}") from error
-        if not isinstance(values, dict) or "vocab_size" not in values:
+        values = read_json_object(path, "config")
+        if "vocab_size" not in values:
             raise InputError(f"{path}: found no vocab_size, expected a JSON object of the model's sizes")
         known = {field.name for field in dataclasses.fields(cls)}
         fields = {name: value for name, value in values.items() if name in known}

@@ -1,7 +1,6 @@
 """Which system a checkpoint comes from, and what each of its variables is."""
 
 import dataclasses
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from common.cli import InputError
+from common.files import read_json_object
 from finetuning.conversion import names
 from finetuning.conversion.names import Shape, TorchLayout
 from finetuning.conversion.tensors import Array, Checkpoint, TensorReader
@@ -121,7 +121,7 @@ def open_source(checkpoint: Checkpoint, reader: TensorReader, config_path: Path,
     Raises:
       InputError: variables missing, unknown, twice or of another shape; the message lists names and shapes.
     """
-    values = _read_json(config_path)
+    values = read_json_object(config_path, "config")
     dialect, layout = detect(checkpoint, reader.shapes, OWN_CONFIG_KEY in values)
     config = _read_config(dialect, config_path, values, overrides)
     expected = names.encoder_shapes(
@@ -142,18 +142,6 @@ def open_source(checkpoint: Checkpoint, reader: TensorReader, config_path: Path,
         _check_shapes(checkpoint, {names.TOKEN_TYPE_EMBEDDINGS: (rows, columns)}, expected)
         config = dataclasses.replace(config, type_vocab_size=rows)
     return Source(dialect, config, reader, layout, expected, found, ignored)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise InputError(f"{path}: config not found")
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path}: broken JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: found {type(values).__name__}, expected a JSON object of the model's sizes")
-    return values
 
 
 def _read_config(dialect: Dialect, path: Path, values: dict[str, Any], overrides: dict[str, Any]) -> BertConfig:

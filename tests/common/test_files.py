@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from common.files import atomic_directory, atomic_file
+from common.cli import InputError
+from common.files import atomic_directory, atomic_file, read_json_object
 
 
 def test_a_file_appears_when_the_block_ends(tmp_path: Path) -> None:
@@ -40,3 +41,17 @@ def test_a_failure_leaves_the_old_folder(tmp_path: Path) -> None:
         (partial / "new").touch()
         raise RuntimeError
     assert [path.name for path in target.iterdir()] == ["old"] and list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "config not found"), ("{", "broken JSON"), ("[1]", "found list, expected a JSON object")],
+)
+def test_json_that_is_no_object_is_refused(tmp_path: Path, content: str | None, message: str) -> None:
+    path = tmp_path / "config.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(InputError, match=f"config.json: {message}"):
+        read_json_object(path, "config")
+    path.write_text('{"한": 1}')
+    assert read_json_object(path, "config") == {"한": 1}

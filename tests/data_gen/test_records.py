@@ -112,7 +112,13 @@ def test_dataset_info_survives_saving(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("{", "broken JSON"), ("[]", "format_version"), ('{"format_version": 1}', "keys differ")]
+    ("text", "message"),
+    [
+        ("{", "broken JSON"),
+        ("[]", "found list, expected a JSON object"),
+        ("{}", "format_version: found None, expected 1"),
+        ('{"format_version": 1}', "keys differ"),
+    ],
 )
 def test_a_broken_dataset_json_is_named(tmp_path, text, message):
     (tmp_path / "dataset.json").write_text(text)
@@ -121,5 +127,5 @@ def test_a_broken_dataset_json_is_named(tmp_path, text, message):
 
 
 def test_a_missing_dataset_json_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"dataset\.json: not found"):
+    with pytest.raises(InputError, match=r"dataset\.json: the record of a finished run .* not found"):
         DatasetInfo.load(tmp_path)

@@ -54,7 +54,11 @@ def test_impossible_values_are_named_with_the_file(tmp_path: Path, values: dict[
 def test_missing_broken_and_foreign_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.json: config not found"):
         BertConfig.from_json_file(tmp_path / "none.json")
-    for text, message in (("{", "broken JSON"), ("[]", "found no vocab_size"), ("{}", "found no vocab_size")):
+    for text, message in (
+        ("{", "broken JSON"),
+        ("[]", "found list, expected a JSON object"),
+        ("{}", "found no vocab_size"),
+    ):
         (tmp_path / "c.json").write_text(text)
         with pytest.raises(InputError, match=message):
             BertConfig.from_json_file(tmp_path / "c.json")
