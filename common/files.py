@@ -44,15 +44,15 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
 
 
 def read_json_object(path: Path, what: str) -> dict[str, Any]:
-    """The JSON object in a file; `what` names it where it is missing ("config").
+    """The JSON object in a file; `what` says what a missing one should have held ("a config").
 
     Raises:
       InputError: no such file, broken JSON, or JSON that is no object.
     """
     if not path.is_file():
-        raise InputError(f"{path}: {what} not found")
+        raise InputError(f"{path}: not found, expected {what}")
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise InputError(f"{path}: broken JSON: {error}") from error
     if not isinstance(values, dict):

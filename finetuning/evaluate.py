@@ -10,12 +10,12 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from common.cli import InputError, exit_with_one_line
+from common.files import read_json_object
 from finetuning.metrics import METRICS, evaluate_oracle, evaluate_predictions
 from finetuning.qa_data import load_questions
 
@@ -29,16 +29,6 @@ def parse_metric_names(names: str) -> tuple[str, ...]:
     return chosen
 
 
-def read_json_object(path: str) -> dict[str, Any]:
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not JSON in UTF-8 ({error})") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: found a JSON {type(content).__name__}, expected an object {{id: answer}}")
-    return content
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("predictions", help="JSON object {question id: answer}")
@@ -47,11 +37,11 @@ def main() -> None:
     parser.add_argument("--nbest", help="nbest_predictions.json, for the scores of a perfect choice from it")
     flags = parser.parse_args()
     names = parse_metric_names(flags.output_format)
-    predictions = read_json_object(flags.predictions)
+    predictions = read_json_object(Path(flags.predictions), "predictions")
     examples = load_questions(flags.data).examples
     results = evaluate_predictions(predictions, examples, names)
     if flags.nbest:
-        results |= evaluate_oracle(read_json_object(flags.nbest), examples, names[0])
+        results |= evaluate_oracle(read_json_object(Path(flags.nbest), "n-best predictions"), examples, names[0])
     json.dump(results, sys.stdout, indent=2, ensure_ascii=False)
     print()
 

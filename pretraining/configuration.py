@@ -73,7 +73,7 @@ class BertConfig:
           InputError: no such file, broken JSON, no vocab_size, or a value that cannot be.
         """
         path = Path(path)
-        values = read_json_object(path, "config")
+        values = read_json_object(path, "a config")
         if "vocab_size" not in values:
             raise InputError(f"{path}: found no vocab_size, expected a JSON object of the model's sizes")
         known = {field.name for field in dataclasses.fields(cls)}

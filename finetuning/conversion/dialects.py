@@ -121,7 +121,7 @@ def open_source(checkpoint: Checkpoint, reader: TensorReader, config_path: Path,
     Raises:
       InputError: variables missing, unknown, twice or of another shape; the message lists names and shapes.
     """
-    values = read_json_object(config_path, "config")
+    values = read_json_object(config_path, "a config")
     dialect, layout = detect(checkpoint, reader.shapes, OWN_CONFIG_KEY in values)
     config = _read_config(dialect, config_path, values, overrides)
     expected = names.encoder_shapes(

@@ -45,13 +45,13 @@ def test_a_failure_leaves_the_old_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "config not found"), ("{", "broken JSON"), ("[1]", "found list, expected a JSON object")],
+    [(None, "not found, expected a config"), ("{", "broken JSON"), ("[1]", "found list, expected a JSON object")],
 )
 def test_json_that_is_no_object_is_refused(tmp_path: Path, content: str | None, message: str) -> None:
     path = tmp_path / "config.json"
     if content is not None:
         path.write_text(content)
     with pytest.raises(InputError, match=f"config.json: {message}"):
-        read_json_object(path, "config")
+        read_json_object(path, "a config")
     path.write_text('{"한": 1}')
-    assert read_json_object(path, "config") == {"한": 1}
+    assert read_json_object(path, "a config") == {"한": 1}

@@ -127,5 +127,5 @@ def test_a_broken_dataset_json_is_named(tmp_path, text, message):
 
 
 def test_a_missing_dataset_json_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"dataset\.json: the record of a finished run .* not found"):
+    with pytest.raises(InputError, match=r"dataset\.json: not found, expected the record of a finished run"):
         DatasetInfo.load(tmp_path)

@@ -52,7 +52,7 @@ def test_impossible_values_are_named_with_the_file(tmp_path: Path, values: dict[
 
 
 def test_missing_broken_and_foreign_files_are_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"none\.json: config not found"):
+    with pytest.raises(InputError, match=r"none\.json: not found, expected a config"):
         BertConfig.from_json_file(tmp_path / "none.json")
     for text, message in (
         ("{", "broken JSON"),
