@@ -1,6 +1,7 @@
 """Checkpoints of a run: the newest that is whole, and the best by evaluation."""
 
 import re
+import time
 
 import tensorflow as tf
 from absl import logging
@@ -41,6 +42,19 @@ def newest_whole_checkpoint(folder: str) -> str | None:
     if steps:
         raise InputError(f"{folder}: found {len(steps)} checkpoints, all damaged; start in another --output_dir")
     return None
+
+
+def wait_for(folder: str, step: int, seconds: float = 600.0) -> None:
+    """Returns once another process has saved the checkpoint of `step`.
+
+    Raises:
+      InputError: it is not there after `seconds`.
+    """
+    path, deadline = storage.join(folder, f"model.ckpt-{step}"), time.monotonic() + seconds
+    while tf.train.latest_checkpoint(folder) != path:
+        if time.monotonic() > deadline:
+            raise InputError(f"{path}: not found after {seconds:.0f} s, expected in a folder that all workers share")
+        time.sleep(1)
 
 
 def _damage(checkpoint: str) -> str | None:

@@ -28,7 +28,7 @@ class Estimators(Protocol):
     estimator: Any
     replicas: int
 
-    def training_input(self, data: Dataset, records_seen: int) -> InputFn: ...
+    def train(self, data: Dataset, records_seen: int, max_steps: int, hooks: list[Any], listener: Any) -> None: ...
 
     def evaluation_input(self, data: Dataset) -> InputFn: ...
 
@@ -87,12 +87,12 @@ class TPUEstimators:
             eval_batch_size=settings.eval_batch_size,
         )
 
-    def training_input(self, data: Dataset, records_seen: int) -> InputFn:
+    def train(self, data: Dataset, records_seen: int, max_steps: int, hooks: list[Any], listener: Any) -> None:
         def input_fn(params: dict[str, Any]) -> tf.data.Dataset:
             # PER_HOST_V2: params["batch_size"] is a core's
             return _training(self._settings, data, params["batch_size"], records_seen, self._share(params))
 
-        return input_fn
+        self.estimator.train(input_fn, hooks, max_steps=max_steps, saving_listeners=[listener])
 
     def evaluation_input(self, data: Dataset) -> InputFn:
         def input_fn(params: dict[str, Any]) -> tf.data.Dataset:
@@ -120,17 +120,20 @@ class DistributedEstimators:
         for name, multiple in (("train_batch_size", parts), ("eval_batch_size", self.replicas)):
             if getattr(settings, name) % multiple:
                 raise InputError(f"--{name}: found {getattr(settings, name)}, expected a multiple of {multiple}")
+        multi_worker = tf.compat.v1.distribute.experimental.MultiWorkerMirroredStrategy
+        self._multi_worker = isinstance(strategy, multi_worker)
+        # Of several workers the first evaluates, alone.
         run_config = tf.estimator.RunConfig(
             train_distribute=strategy,
-            eval_distribute=None if _is_multi_worker(strategy) else strategy,
+            eval_distribute=None if self._multi_worker else strategy,
             **_common_run_config(settings),
         )
-        self._eval_replicas = 1 if _is_multi_worker(strategy) else self.replicas
+        self._eval_replicas = 1 if self._multi_worker else self.replicas
         self.estimator = tf.estimator.Estimator(
             model_fn=estimator_model_fn(model_fn), model_dir=settings.output_dir, config=run_config
         )
 
-    def training_input(self, data: Dataset, records_seen: int) -> InputFn:
+    def train(self, data: Dataset, records_seen: int, max_steps: int, hooks: list[Any], listener: Any) -> None:
         batch_size = self._settings.train_batch_size // self.replicas
 
         def input_fn(input_context: tf.distribute.InputContext | None = None) -> tf.data.Dataset:
@@ -139,7 +142,22 @@ class DistributedEstimators:
                 share = HostShare(input_context.num_input_pipelines, input_context.input_pipeline_id)
             return _training(self._settings, data, batch_size, records_seen, share)
 
-        return input_fn
+        if not self._multi_worker:
+            self.estimator.train(input_fn, hooks, max_steps=max_steps, saving_listeners=[listener])
+            return
+        if is_chief():
+            # Estimator leaves listeners out here, and saves only where it writes summaries too.
+            saver = tf.compat.v1.train.CheckpointSaverHook(
+                self._settings.output_dir,
+                save_steps=self._settings.save_checkpoints_steps,
+                listeners=[listener],
+                save_graph_def=False,
+            )
+            hooks = [*hooks, saver]
+        # Estimator.train takes no cluster; of the two specs a worker uses the first.
+        tf.estimator.train_and_evaluate(
+            self.estimator, tf.estimator.TrainSpec(input_fn, max_steps, hooks), tf.estimator.EvalSpec(input_fn)
+        )
 
     def evaluation_input(self, data: Dataset) -> InputFn:
         batch_size = self._settings.eval_batch_size // self._eval_replicas
@@ -155,7 +173,7 @@ def choose_strategy(settings: PretrainingSettings) -> tf.distribute.Strategy | N
     kind = settings.distribution
     gpus = tf.config.list_physical_devices("GPU")
     if kind == "auto":
-        kind = "multi_worker" if _workers() > 1 else "mirrored" if len(gpus) > 1 else "none"
+        kind = "multi_worker" if num_workers() > 1 else "mirrored" if len(gpus) > 1 else "none"
     if kind == "multi_worker":
         return tf.compat.v1.distribute.experimental.MultiWorkerMirroredStrategy()
     if kind == "mirrored":
@@ -170,9 +188,10 @@ def is_chief() -> bool:
     return task.get("type", "chief") == "chief" or (not cluster.get("chief") and task.get("index", 0) == 0)
 
 
-def _workers() -> int:
+def num_workers() -> int:
+    """Processes that train together by TF_CONFIG; 1 without it."""
     cluster = _tf_config().get("cluster", {})
-    return len(cluster.get("worker", [])) + len(cluster.get("chief", []))
+    return max(1, len(cluster.get("worker", [])) + len(cluster.get("chief", [])))
 
 
 def _tf_config() -> dict[str, Any]:
@@ -180,10 +199,6 @@ def _tf_config() -> dict[str, Any]:
         return json.loads(os.environ.get("TF_CONFIG", "{}"))
     except ValueError as error:
         raise InputError(f"TF_CONFIG: broken JSON: {error}") from error
-
-
-def _is_multi_worker(strategy: tf.distribute.Strategy) -> bool:
-    return isinstance(strategy, tf.compat.v1.distribute.experimental.MultiWorkerMirroredStrategy)
 
 
 def _training(

@@ -1,6 +1,7 @@
 """Arithmetic of a training step, counted by hand, and what devices can do at most."""
 
 import os
+import re
 from dataclasses import dataclass
 
 import tensorflow as tf
@@ -43,7 +44,7 @@ class Peak:
 
 # Per TPU core, two of which make a chip: v2 45 and v3 123 TFLOP/s a chip.
 TPU_CORES = {"v2": Peak(22.5e12, 22.5e12), "v3": Peak(61.5e12, 61.5e12)}
-# By a part of the device's name; the first that fits counts.
+# By a word of the device's name: an L40S is no L4.
 GPUS = {
     "H200": Peak(989e12, 494e12),
     "H100": Peak(989e12, 494e12),
@@ -68,6 +69,6 @@ def peak_of_run(use_bfloat16: bool, tpu_cores: int, gpus: int) -> float | None:
         return None
     name = tf.config.experimental.get_device_details(devices[0]).get("device_name", "")
     for part, peak in GPUS.items():
-        if part in name:
+        if re.search(rf"\b{part}\b", name):
             return (peak.bfloat16 if use_bfloat16 else peak.float32) * gpus
     return None

@@ -10,10 +10,14 @@ from typing import Any
 
 import tensorflow as tf
 from absl import logging
+from tensorflow.python.training import monitored_session
 
 from common.cli import InputError
+from pretraining.replicas import Replicas
 from pretraining.run_log import RunLog, log_line
 from pretraining.window import NonFinite, Window, WindowReader
+
+_STOP_VOTES = "stop_votes"
 
 
 class NonFiniteError(InputError):
@@ -139,14 +143,63 @@ def _summary(row: dict[str, Any]) -> tf.compat.v1.Summary:
     return tf.compat.v1.Summary(value=values)
 
 
-class StopHook(tf.compat.v1.train.SessionRunHook):
-    """Ends training after the running step once SIGTERM has come; Estimator then saves a checkpoint."""
+class SessionLostError(InputError):
+    """TensorFlow lost its session: a TPU was preempted, or another worker died."""
 
-    def __init__(self) -> None:
+
+@contextmanager
+def without_session_recovery() -> Iterator[None]:
+    """Ends training where MonitoredSession would make itself a new session: that one would have the last checkpoint's
+    weights and the input of this process's beginning, and of several workers the survivors would try without end.
+
+    Raises:
+      SessionLostError: in place of what MonitoredSession would have recovered from.
+    """
+    errors = monitored_session._PREEMPTION_ERRORS
+    monitored_session._PREEMPTION_ERRORS = ()
+    try:
+        yield
+    except errors as error:
+        raise SessionLostError(
+            f"session lost ({type(error).__name__}), a TPU or a worker is gone: stop every worker and give the same "
+            f"command again, to go on from the last checkpoint"
+        ) from error
+    finally:
+        monitored_session._PREEMPTION_ERRORS = errors
+
+
+def add_stop_votes(replicas: Replicas) -> None:
+    """Lets each worker vote in each step for stopping after it: alone, one would leave the others waiting for it."""
+    mine = tf.compat.v1.placeholder_with_default(0.0, [], name="stop_vote")
+    tf.compat.v1.add_to_collection(_STOP_VOTES, (mine, replicas.sum([mine])[0]))
+
+
+class StopHook(tf.compat.v1.train.SessionRunHook):
+    """Ends training after a step once SIGTERM has come to this worker or another; Estimator then saves a checkpoint."""
+
+    def __init__(self, alone: bool = True) -> None:
+        """`alone`: there are no other workers, so that a request made between two rounds of training holds at once."""
         self.requested = False
+        self.stopped = False
+        self._alone = alone
+
+    @property
+    def due(self) -> bool:
+        """Whether this worker may leave without the others waiting for it."""
+        return self.stopped or (self.requested and self._alone)
+
+    def begin(self) -> None:
+        self._votes = tf.compat.v1.get_collection(_STOP_VOTES)
+
+    def before_run(self, run_context: Any) -> tf.compat.v1.train.SessionRunArgs | None:
+        if not self._votes:
+            return None
+        mine, all_votes = self._votes[0]
+        return tf.compat.v1.train.SessionRunArgs(all_votes, {mine: float(self.requested)})
 
     def after_run(self, run_context: Any, run_values: Any) -> None:
-        if self.requested:
+        if run_values.results if self._votes else self.requested:
+            self.requested = self.stopped = True
             run_context.request_stop()
 
 

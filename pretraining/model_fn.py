@@ -5,10 +5,11 @@ from typing import Any
 
 import tensorflow as tf
 
+from pretraining.hooks import add_stop_votes
 from pretraining.initialization import init_from_checkpoint
 from pretraining.objectives import Features, Scores, chance_of_exact, chance_of_start
 from pretraining.replicas import Replicas
-from pretraining.train_step import StepSettings, TrainStep, build_train_step, scored
+from pretraining.train_step import SUMS, StepSettings, TrainStep, build_train_step, scored
 from pretraining.window import accumulate_window
 
 ModelFn = Callable[..., Any]
@@ -29,6 +30,8 @@ def model_fn_builder(
     def model_fn(features: Features, labels: None, mode: str, params: dict[str, Any]) -> Any:
         if mode == tf.estimator.ModeKeys.TRAIN:
             step = build_train_step(features, settings, replicas)
+            if not replicas.tpu_cores:
+                add_stop_votes(replicas)
             load = _loader(init_checkpoint, on_tpu=replicas.tpu_cores > 0)
             with tf.control_dependencies([accumulate_window(step)]):
                 train_op = tf.group(step.train_op)
@@ -74,8 +77,8 @@ def _loader(init_checkpoint: str, on_tpu: bool) -> Callable[[], Any] | None:
 def _host_call(step: TrainStep, summary_dir: str) -> tuple[Callable[..., Any], list[tf.Tensor]]:
     """TensorBoard summaries of every step, written by the TPU's host; tensors go there with a batch dimension."""
     names = ("step", "loss", "learning_rate", "gradient_norm", "span_accuracy")
-    questions, exact = step.sums[4], step.sums[3]
-    values = (step.step, step.loss, step.learning_rate, step.gradient_norm, exact / tf.maximum(1.0, questions))
+    questions, exact = (step.sums[SUMS.index(name)] for name in ("questions", "exact_correct"))
+    values = (step.step + 1.0, step.loss, step.learning_rate, step.gradient_norm, exact / tf.maximum(1.0, questions))
 
     def write(*columns: tf.Tensor) -> list[tf.Operation]:
         first = {name: column[0] for name, column in zip(names, columns, strict=True)}

@@ -10,8 +10,15 @@ from absl import logging
 from common.cli import InputError
 from pretraining import checkpoints, flops, record_files, resume, storage
 from pretraining.configuration import BertConfig
-from pretraining.estimators import build_estimators, is_chief
-from pretraining.hooks import NonFiniteGuard, Progress, ProgressHook, StopHook, stop_on_sigterm
+from pretraining.estimators import build_estimators, is_chief, num_workers
+from pretraining.hooks import (
+    NonFiniteGuard,
+    Progress,
+    ProgressHook,
+    StopHook,
+    stop_on_sigterm,
+    without_session_recovery,
+)
 from pretraining.initialization import list_checkpoint
 from pretraining.record_files import Dataset
 from pretraining.run_log import RunLog
@@ -108,9 +115,9 @@ class Runner:
         settings = self._settings
         last = settings.num_train_steps
         every = settings.eval_every_steps if settings.do_eval and settings.eval_every_steps else last
-        stop = StopHook()
+        stop = StopHook(alone=num_workers() == 1)
         with stop_on_sigterm(stop):
-            while self._step < last and not stop.requested:
+            while self._step < last and not stop.due:
                 self._train(min(last, (self._step // every + 1) * every), stop)
                 if settings.do_eval and is_chief() and not stop.requested:
                     self.evaluate()
@@ -131,19 +138,19 @@ class Runner:
         )
         hook = ProgressHook(progress, self._log, settings.output_dir, summaries=not settings.use_tpu)
         try:
-            self._estimators.estimator.train(
-                self._estimators.training_input(data, self._step * settings.train_batch_size),
-                max_steps=max_steps,
-                hooks=[hook, stop] if is_chief() else [stop],
-                saving_listeners=[NonFiniteGuard(settings.output_dir)],
-            )
+            with without_session_recovery():
+                self._estimators.train(
+                    data,
+                    records_seen=self._step * settings.train_batch_size,
+                    max_steps=max_steps,
+                    hooks=[hook, stop] if is_chief() else [stop],
+                    listener=NonFiniteGuard(settings.output_dir),
+                )
         except tf.errors.DataLossError as error:
             raise record_files.name_damage(data.files) or error from error
-        self._step = self._latest_step()
-
-    def _latest_step(self) -> int:
-        checkpoint = tf.train.latest_checkpoint(self._settings.output_dir)
-        return checkpoints.step_of(checkpoint) if checkpoint else 0
+        if not is_chief() and not stop.stopped:
+            checkpoints.wait_for(settings.output_dir, max_steps)
+        self._step = max_steps
 
     def evaluate(self) -> dict[str, Any]:
         """Evaluates the newest checkpoint; writes eval_results.{txt,json}, and best/ if it is the best so far."""

@@ -1,10 +1,11 @@
 """The analytic count against a plain sum over every matrix product."""
 
 import pytest
+import tensorflow as tf
 
 from data_gen.records import RecordSpec
 from pretraining.configuration import BertConfig
-from pretraining.flops import forward_flops, training_flops
+from pretraining.flops import forward_flops, peak_of_run, training_flops
 
 
 def product(rows: int, inner: int, columns: int) -> int:
@@ -37,3 +38,27 @@ def test_base_and_mini_are_as_known() -> None:
         vocab_size=35000, hidden_size=256, num_hidden_layers=4, num_attention_heads=4, intermediate_size=1024
     )
     assert 14 * training_flops(mini, spec) == pytest.approx(188e9, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("name", "bfloat16", "peak"),
+    [
+        ("NVIDIA H100 80GB HBM3", True, 2 * 989e12),
+        ("NVIDIA A100-SXM4-40GB", False, 2 * 156e12),
+        ("Tesla T4", True, 2 * 8.1e12),
+        ("NVIDIA L4", True, 2 * 121e12),
+        ("NVIDIA L40S", True, None),
+    ],
+)
+def test_peak_of_gpus(monkeypatch: pytest.MonkeyPatch, name: str, bfloat16: bool, peak: float | None) -> None:
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["0", "1", "2"])
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda device: {"device_name": name})
+    assert peak_of_run(bfloat16, tpu_cores=0, gpus=2) == peak
+
+
+def test_peak_of_a_tpu_and_of_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert peak_of_run(False, tpu_cores=0, gpus=1) is None
+    monkeypatch.delenv("TPU_ACCELERATOR_TYPE", raising=False)
+    assert peak_of_run(True, tpu_cores=8, gpus=0) is None
+    monkeypatch.setenv("TPU_ACCELERATOR_TYPE", "v3-8")
+    assert peak_of_run(True, tpu_cores=8, gpus=0) == 4 * 123e12

@@ -11,6 +11,7 @@ from typing import Any
 import tensorflow as tf
 
 from pretraining.estimators import build_estimators
+from pretraining.hooks import NonFiniteGuard
 from pretraining.record_files import open_dataset
 from pretraining.settings import PretrainingSettings
 from tests.pretraining.samples import SPEC, small_config
@@ -35,7 +36,7 @@ def train(folder: Path, name: str, **flags: Any) -> dict[str, Any]:
     )
     data = open_dataset(settings.input_file, SPEC, CONFIG)
     estimators = build_estimators(settings, CONFIG, data, load_weights=True)
-    estimators.estimator.train(estimators.training_input(data, 0), max_steps=3)
+    estimators.train(data, 0, 3, [], NonFiniteGuard(settings.output_dir))
     evaluated = estimators.estimator.evaluate(estimators.evaluation_input(data), steps=6)
     names = estimators.estimator.get_variable_names()
     state = {n: estimators.estimator.get_variable_value(n).tolist() for n in names}
