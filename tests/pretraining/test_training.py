@@ -197,6 +197,25 @@ def test_non_finite_loss_stops_and_is_not_saved(folder: Path, copied: Path) -> N
     assert not list(copied.glob("model.ckpt-6*"))
 
 
+def test_damage_that_training_meets_is_named(folder: Path, tmp_path: Path) -> None:
+    write_shards(tmp_path / "train", [9])
+    (shard,) = (tmp_path / "train").glob("*.tfrecord")
+    runner = training.Runner(training.prepare(settings(folder, tmp_path / "run", input_file=str(shard))))
+    damaged = bytearray(shard.read_bytes())
+    damaged[-10] ^= 1
+    shard.write_bytes(damaged)
+
+    class Reading:
+        replicas = 1
+
+        def train(self, *args: Any, **kwargs: Any) -> None:
+            list(tf.compat.v1.io.tf_record_iterator(str(shard)))
+
+    runner._estimators = Reading()
+    with pytest.raises(InputError, match=r"00000-of-00001\.tfrecord: record 8: damaged"):
+        runner.train_and_evaluate()
+
+
 def test_best_keeps_the_best(copied: Path) -> None:
     newer = str(copied / "model.ckpt-2")
     for file in (copied / "best").iterdir():
