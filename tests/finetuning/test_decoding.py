@@ -1,12 +1,15 @@
 """The fast decoder against one that looks at every span."""
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytest import approx
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from finetuning.decoding import WindowSpans, best_spans, decode_documents
 from finetuning.features import FeatureSettings, OffsetTokenizer, QAFeatures, build_features, question_template
@@ -29,10 +32,11 @@ def naive_spans(
     length=st.integers(1, 24),
     longest=st.integers(1, 30),
     n_best=st.integers(1, 12),
+    scale=st.sampled_from([4.0, 40.0]),
 )
-def test_best_spans_equal_the_naive_decoder(seed: int, length: int, longest: int, n_best: int) -> None:
+def test_best_spans_equal_the_naive_decoder(seed: int, length: int, longest: int, n_best: int, scale: float) -> None:
     generator = np.random.default_rng(seed)
-    starts, ends = generator.normal(size=(2, 3, length)).astype(np.float32) * 4
+    starts, ends = (generator.normal(size=(2, 3, length)) * scale).astype(np.float32)
     first = generator.integers(0, length, 3)
     last = np.array([generator.integers(f, length) for f in first])
     positions = np.arange(length)
@@ -50,6 +54,32 @@ def test_best_spans_equal_the_naive_decoder(seed: int, length: int, longest: int
         log_total = np.logaddexp.reduce([score for score, _, _ in expected])
         np.testing.assert_allclose(spans.log_total[row], log_total, rtol=1e-4, atol=1e-4)
         np.testing.assert_allclose(spans.null_scores[row], starts[row, 0] + ends[row, 0], rtol=1e-5, atol=1e-5)
+
+
+def test_total_counts_small_ends_of_large_starts() -> None:
+    starts = torch.tensor([[-100.0, 100.0, -100.0]])
+    ends = torch.tensor([[50.0, -50.0, -50.0]])
+    spans = best_spans(starts, ends, torch.ones(1, 3, dtype=torch.bool), max_answer_length=2, n_best=1)
+    assert spans.log_total.item() == approx(50 + math.log(2))
+
+
+class LargestStorage(TorchDispatchMode):
+    """Elements of the largest tensor that was written while this was entered."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        tensors = [value for value in tree_leaves(result) if isinstance(value, torch.Tensor)]
+        self.elements = max([self.elements, *(t.untyped_storage().nbytes() // t.itemsize for t in tensors)])
+        return result
+
+
+def test_no_table_of_all_spans_is_written() -> None:
+    logits, mask = torch.randn(8, 384), torch.ones(8, 384, dtype=torch.bool)
+    with LargestStorage() as largest:
+        best_spans(logits, logits, mask, max_answer_length=30, n_best=20)
+    assert 0 < largest.elements < 8 * 384 * 30 / 5
 
 
 def test_spans_in_half_precision_are_scored_in_float32() -> None:
