@@ -71,7 +71,11 @@ class DatasetInfo:
           InputError: no such file, broken JSON, another format version, or a key that is missing or unknown.
         """
         path = Path(folder) / DATASET_FILE
-        values = read_json_object(path, "the record of a finished run of create_pretraining_data.py")
+        return cls.of(read_json_object(path, "the record of a finished run of create_pretraining_data.py"), str(path))
+
+    @classmethod
+    def of(cls, values: dict[str, Any], path: str) -> "DatasetInfo":
+        """From what the dataset.json at `path` holds; raises InputError as `load` does."""
         if values.get("format_version") != FORMAT_VERSION:
             found = values.get("format_version")
             raise InputError(f"{path}: format_version: found {found!r}, expected {FORMAT_VERSION}")

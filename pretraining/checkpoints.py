@@ -44,17 +44,14 @@ def newest_whole_checkpoint(folder: str) -> str | None:
     return None
 
 
-def wait_for(folder: str, step: int, seconds: float = 600.0) -> None:
-    """Returns once another process has saved the checkpoint of `step`.
-
-    Raises:
-      InputError: it is not there after `seconds`.
-    """
+def appears(folder: str, step: int, seconds: float) -> bool:
+    """Whether the checkpoint of `step` is the newest, now or within so many seconds."""
     path, deadline = storage.join(folder, f"model.ckpt-{step}"), time.monotonic() + seconds
     while tf.train.latest_checkpoint(folder) != path:
-        if time.monotonic() > deadline:
-            raise InputError(f"{path}: not found after {seconds:.0f} s, expected in a folder that all workers share")
+        if time.monotonic() >= deadline:
+            return False
         time.sleep(1)
+    return True
 
 
 def _damage(checkpoint: str) -> str | None:

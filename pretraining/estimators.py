@@ -19,7 +19,6 @@ from pretraining.train_step import StepSettings
 
 tpu = tf.compat.v1.estimator.tpu
 InputFn = Callable[..., tf.data.Dataset]
-DISTRIBUTIONS = ("auto", "none", "mirrored", "multi_worker")
 
 
 class Estimators(Protocol):
@@ -59,6 +58,7 @@ def build_estimators(
         Replicas(tpu_cores=settings.num_tpu_cores if settings.use_tpu else 0),
         settings.init_checkpoint if load_weights else "",
         settings.output_dir if settings.use_tpu else "",
+        settings.log_steps,
     )
     return DistributedEstimators(settings, model_fn, strategy) if strategy else TPUEstimators(settings, model_fn)
 
@@ -73,7 +73,7 @@ class TPUEstimators:
             cluster=_tpu_cluster(settings) if settings.use_tpu else None,
             master=settings.master or None,
             tpu_config=tpu.TPUConfig(
-                iterations_per_loop=settings.iterations_per_loop or settings.save_checkpoints_steps,
+                iterations_per_loop=settings.steps_per_run,
                 num_shards=settings.num_tpu_cores if settings.use_tpu else None,
                 per_host_input_for_training=tpu.InputPipelineConfig.PER_HOST_V2,
             ),
@@ -228,6 +228,7 @@ def _session_config(settings: PretrainingSettings) -> tf.compat.v1.ConfigProto:
     cpus = len(tf.config.list_logical_devices("CPU"))
     if cpus > 1:
         session.device_count["CPU"] = cpus
+    session.isolate_session_state = settings.use_tpu  # as in TPUEstimator's own, where none is given
     rewrite = session.graph_options.rewrite_options
     if settings.use_bfloat16 and not settings.use_tpu and not tf.config.list_physical_devices("GPU"):
         # On a CPU oneDNN chooses what gains by bfloat16; a whole graph in it would lose in the element-wise parts.

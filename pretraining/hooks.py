@@ -33,6 +33,7 @@ class Progress:
     flops_per_example: float
     peak_flops: float | None
     log_steps: int
+    steps_per_run: int = 1
 
 
 def stop_if_non_finite(non_finite: NonFinite | None, output_dir: str) -> None:
@@ -96,8 +97,8 @@ class ProgressHook(tf.compat.v1.train.SessionRunHook):
             self._started = time.monotonic()
             window = self._reader.read(run_context.session, empty=False)
             self._steps_before_clock = window.steps if window else 0
-        # The step fetched beside the update may be the one before it.
-        if run_values.results + 1 >= self._due:
+        # The step fetched beside the updates may be the one before them.
+        if run_values.results + self._progress.steps_per_run >= self._due:
             self._report(run_context.session)
 
     def end(self, session: tf.compat.v1.Session) -> None:
@@ -146,6 +147,12 @@ def _summary(row: dict[str, Any]) -> tf.compat.v1.Summary:
 class SessionLostError(InputError):
     """TensorFlow lost its session: a TPU was preempted, or another worker died."""
 
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"session lost ({reason}), a TPU or a worker is gone: stop every worker and give the same command again, "
+            f"to go on from the last checkpoint"
+        )
+
 
 @contextmanager
 def without_session_recovery() -> Iterator[None]:
@@ -160,10 +167,7 @@ def without_session_recovery() -> Iterator[None]:
     try:
         yield
     except errors as error:
-        raise SessionLostError(
-            f"session lost ({type(error).__name__}), a TPU or a worker is gone: stop every worker and give the same "
-            f"command again, to go on from the last checkpoint"
-        ) from error
+        raise SessionLostError(type(error).__name__) from error
     finally:
         monitored_session._PREEMPTION_ERRORS = errors
 

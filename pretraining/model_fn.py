@@ -16,7 +16,7 @@ ModelFn = Callable[..., Any]
 
 
 def model_fn_builder(
-    settings: StepSettings, replicas: Replicas, init_checkpoint: str = "", tpu_summary_dir: str = ""
+    settings: StepSettings, replicas: Replicas, init_checkpoint: str = "", tpu_summary_dir: str = "", log_steps: int = 1
 ) -> ModelFn:
     """A model_fn for training and evaluation.
 
@@ -25,6 +25,7 @@ def model_fn_builder(
       replicas: TPU cores, or the tf.distribute strategy in scope.
       init_checkpoint: where new runs start from; "" for random weights.
       tpu_summary_dir: where the TPU's host_call writes TensorBoard summaries; "" for no host_call.
+      log_steps: how many updates lie between those.
     """
 
     def model_fn(features: Features, labels: None, mode: str, params: dict[str, Any]) -> Any:
@@ -40,7 +41,7 @@ def model_fn_builder(
                 loss=step.loss,
                 train_op=train_op,
                 scaffold_fn=load,
-                host_call=_host_call(step, tpu_summary_dir) if tpu_summary_dir else None,
+                host_call=_host_call(step, tpu_summary_dir, log_steps) if tpu_summary_dir else None,
             )
         scores = scored(features, settings, is_training=False)
         return tf.compat.v1.estimator.tpu.TPUEstimatorSpec(
@@ -74,8 +75,11 @@ def _loader(init_checkpoint: str, on_tpu: bool) -> Callable[[], Any] | None:
     return scaffold
 
 
-def _host_call(step: TrainStep, summary_dir: str) -> tuple[Callable[..., Any], list[tf.Tensor]]:
-    """TensorBoard summaries of every step, written by the TPU's host; tensors go there with a batch dimension."""
+def _host_call(step: TrainStep, summary_dir: str, every: int) -> tuple[Callable[..., Any], list[tf.Tensor]]:
+    """TensorBoard summaries of every `every`-th step, written by the TPU's host.
+
+    Tensors go there with a batch dimension. A flush writes the whole file anew on gs://, so the queue is long.
+    """
     names = ("step", "loss", "learning_rate", "gradient_norm", "span_accuracy")
     questions, exact = (step.sums[SUMS.index(name)] for name in ("questions", "exact_correct"))
     values = (step.step + 1.0, step.loss, step.learning_rate, step.gradient_norm, exact / tf.maximum(1.0, questions))
@@ -83,7 +87,8 @@ def _host_call(step: TrainStep, summary_dir: str) -> tuple[Callable[..., Any], l
     def write(*columns: tf.Tensor) -> list[tf.Operation]:
         first = {name: column[0] for name, column in zip(names, columns, strict=True)}
         number = tf.cast(first.pop("step"), tf.int64)
-        with tf.compat.v2.summary.create_file_writer(summary_dir).as_default(), tf.compat.v2.summary.record_if(True):
+        writer = tf.compat.v2.summary.create_file_writer(summary_dir, max_queue=1000)
+        with writer.as_default(), tf.compat.v2.summary.record_if(tf.equal(number % every, 0)):
             for name, value in first.items():
                 tf.compat.v2.summary.scalar(name, value, step=number)
             return tf.compat.v1.summary.all_v2_summary_ops()

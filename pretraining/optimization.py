@@ -60,7 +60,10 @@ class AdamWeightDecayOptimizer(tf.compat.v1.train.Optimizer):
         ]
         gradients = sum_over_strategy([gradient for gradient, _ in pairs])
         variables = [variable for _, variable in pairs]
-        gradients, self.gradient_norm = tf.clip_by_global_norm(gradients, self.clip_norm)
+        clipped, self.gradient_norm = tf.clip_by_global_norm(gradients, self.clip_norm)
+        # Non-finite ones would reach every weight: the run stops at its next look, and TPUEstimator before that one.
+        finite = tf.math.is_finite(self.gradient_norm)
+        gradients = [tf.where(finite, gradient, tf.zeros_like(gradient)) for gradient in clipped]
         moments = [tuple(self._moment(variable, slot) for slot in ("adam_m", "adam_v")) for variable in variables]
         rate = tf.convert_to_tensor(self.learning_rate)
         return tf.distribute.get_replica_context().merge_call(

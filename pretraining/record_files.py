@@ -1,6 +1,7 @@
 """What is checked of the records before any graph is built: dataset.json, the first records, every id in range."""
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,8 +12,9 @@ import tensorflow as tf
 from absl import logging
 
 from common.cli import InputError
-from data_gen.dataset_info import DATASET_FILE, DatasetInfo, file_sha256
+from data_gen.dataset_info import DATASET_FILE, DatasetInfo
 from data_gen.records import FLOAT32, RecordSpec
+from pretraining import storage
 from pretraining.configuration import BertConfig
 from pretraining.input_pipeline import RecordFiles, parse
 
@@ -47,19 +49,22 @@ def open_dataset(patterns: str, wanted: RecordSpec, config: BertConfig, vocab_fi
             f"max_position_embeddings {config.max_position_embeddings}"
         )
     paths = _expand(patterns)
-    info = _info_of(paths)
-    if info:
-        _check_info(info, wanted, config, vocab_file, os.path.dirname(paths[0]))
+    infos = _infos_of(paths)
+    for folder, info in infos.items():
+        _check_info(info, wanted, config, vocab_file, folder)
+    sums = {info.vocab.sha256: folder for folder, info in infos.items()}
+    if len(sums) > 1:
+        raise InputError(f"records of different vocabularies: found sha256 {sums}, expected one")
     compression = tuple("GZIP" if _head(path) == GZIP_MAGIC else "" for path in paths)
     files = RecordFiles(paths, (0,) * len(paths), compression)
     _check_first_record(files, wanted)
     _check_first_records(files, wanted, config.vocab_size)
-    return Dataset(replace(files, records=_count(files, info)), wanted, info.vocab.sha256 if info else None)
+    return Dataset(replace(files, records=_count(files, infos)), wanted, next(iter(sums), None))
 
 
-def dataset_info(patterns: str) -> DatasetInfo | None:
-    """dataset.json beside the records, if there is one."""
-    return _info_of(_expand(patterns))
+def recorded_spec(patterns: str) -> RecordSpec | None:
+    """The features by dataset.json beside the records (of several folders the first's), if there is one."""
+    return next((info.record_spec for info in _infos_of(_expand(patterns)).values()), None)
 
 
 def name_damage(files: RecordFiles) -> InputError | None:
@@ -89,11 +94,10 @@ def _expand(patterns: str) -> tuple[str, ...]:
     return tuple(sorted(paths))
 
 
-def _info_of(paths: tuple[str, ...]) -> DatasetInfo | None:
-    folders = {os.path.dirname(path) for path in paths}
-    if len(folders) != 1 or not tf.io.gfile.exists(os.path.join(*folders, DATASET_FILE)):
-        return None
-    return DatasetInfo.load(folders.pop())
+def _infos_of(paths: tuple[str, ...]) -> dict[str, DatasetInfo]:
+    """dataset.json of each folder that has one."""
+    files = {folder: storage.join(folder, DATASET_FILE) for folder in sorted({os.path.dirname(path) for path in paths})}
+    return {f: DatasetInfo.of(storage.read_json(path), path) for f, path in files.items() if tf.io.gfile.exists(path)}
 
 
 def _check_info(info: DatasetInfo, wanted: RecordSpec, config: BertConfig, vocab_file: str, folder: str) -> None:
@@ -108,8 +112,11 @@ def _check_info(info: DatasetInfo, wanted: RecordSpec, config: BertConfig, vocab
         raise InputError(
             f"{where}: vocabulary of {info.vocab.size} tokens, expected the config's vocab_size {config.vocab_size}"
         )
-    if vocab_file and (found_sum := file_sha256(vocab_file)) != info.vocab.sha256:
-        raise InputError(f"{vocab_file}: sha256 {found_sum}, expected {info.vocab.sha256} as in {where}")
+    if vocab_file:
+        with tf.io.gfile.GFile(vocab_file, "rb") as file:
+            found_sum = hashlib.sha256(file.read()).hexdigest()
+        if found_sum != info.vocab.sha256:
+            raise InputError(f"{vocab_file}: sha256 {found_sum}, expected {info.vocab.sha256} as in {where}")
 
 
 def _head(path: str) -> bytes:
@@ -174,15 +181,18 @@ def _check_first_records(files: RecordFiles, wanted: RecordSpec, vocab_size: int
             )
 
 
-def _count(files: RecordFiles, info: DatasetInfo | None) -> tuple[int, ...]:
-    known = {shard.name: shard.records for shard in info.shards} if info else {}
+def _count(files: RecordFiles, infos: dict[str, DatasetInfo]) -> tuple[int, ...]:
+    known = {storage.join(folder, shard.name): shard for folder, info in infos.items() for shard in info.shards}
     counts = []
     for path, compression in zip(files.paths, files.compression, strict=True):
-        name = os.path.basename(path)
-        if name not in known:
+        if shard := known.get(path):
+            found = tf.io.gfile.stat(path).length
+            if found != shard.bytes:
+                raise InputError(f"{path}: found {found} bytes, expected {shard.bytes} as in {DATASET_FILE}")
+            counts.append(shard.records)
+        else:
             logging.info("Counting the records of %s, of which no %s tells", path, DATASET_FILE)
-            known[name] = _count_file(path, compression)
-        counts.append(known[name])
+            counts.append(_count_file(path, compression))
     if not sum(counts):
         raise InputError(f"{', '.join(files.paths[:3])}: found no records")
     return tuple(counts)

@@ -17,14 +17,16 @@ CURVE_FILE = "training_curve.png"
 class RunLog:
     """metrics.jsonl in a run's folder: one JSON object a line, {"step": …, "kind": "train" or "eval", …}.
 
-    Lines behind the step from which a run goes on are dropped: those steps are about to be made again.
+    Lines behind the step from which a run goes on are dropped: those steps are about to be made again. Who only reads
+    or evaluates gives no such step.
     """
 
-    def __init__(self, folder: str, from_step: int) -> None:
+    def __init__(self, folder: str, from_step: int | None) -> None:
         self._path = storage.join(folder, METRICS_FILE)
         self._folder = folder
-        self.rows = [row for row in _read(self._path) if row["step"] <= from_step]
-        self._write()
+        self.rows = [row for row in _read(self._path) if from_step is None or row["step"] <= from_step]
+        if from_step is not None:
+            self._write()
 
     def add(self, row: dict[str, Any]) -> None:
         self.rows.append(row)

@@ -70,6 +70,9 @@ class PretrainingSettings:
         for name in positive:
             if getattr(self, name) <= 0:
                 raise InputError(f"--{name}: found {getattr(self, name)}, expected more than 0")
+        for name in ("max_seq_length", "max_questions_per_seq", "max_predictions_per_seq"):
+            if getattr(self, name) is not None and getattr(self, name) <= 0:
+                raise InputError(f"--{name}: found {getattr(self, name)}, expected more than 0")
         not_negative = ("num_warmup_steps", "keep_checkpoint_max", "iterations_per_loop", "eval_every_steps")
         for name in (*not_negative, "max_eval_steps", "random_seed"):
             if getattr(self, name) < 0:
@@ -87,6 +90,11 @@ class PretrainingSettings:
         if size % (cores * parts):
             by = f"{cores} cores" + (f" times {parts} accumulation steps" if parts > 1 else "")
             raise InputError(f"--{name}: found {size}, expected a multiple of {by}")
+
+    @property
+    def steps_per_run(self) -> int:
+        """Updates between two looks of the host: on a TPU a loop of them, by default to the next checkpoint."""
+        return (self.iterations_per_loop or self.save_checkpoints_steps) if self.use_tpu else 1
 
     @property
     def objectives_wanted(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from pretraining.hooks import (
     NonFiniteGuard,
     Progress,
     ProgressHook,
+    SessionLostError,
     StopHook,
     stop_on_sigterm,
     without_session_recovery,
@@ -61,17 +62,19 @@ def prepare(settings: PretrainingSettings) -> Run:
 
 
 def _open(patterns: str, settings: PretrainingSettings, config: BertConfig) -> Dataset:
-    info = record_files.dataset_info(patterns)
-    wanted = settings.record_spec(info.record_spec if info else None)
+    wanted = settings.record_spec(record_files.recorded_spec(patterns))
     return record_files.open_dataset(patterns, wanted, config, settings.vocab_file)
 
 
 def _check_resume(settings: PretrainingSettings, config: BertConfig, data: Dataset, checkpoint: str | None) -> None:
     run = resume.describe(settings, config, data)
     if checkpoint is None:
-        tf.io.gfile.makedirs(settings.output_dir)
-        if is_chief():
-            resume.record(settings.output_dir, run)
+        try:
+            tf.io.gfile.makedirs(settings.output_dir)
+            if is_chief():
+                resume.record(settings.output_dir, run)
+        except tf.errors.OpError as error:
+            raise InputError(f"--output_dir: cannot write to {settings.output_dir}: {error.message}") from error
         return
     resume.check(settings.output_dir, run)
     start_step = checkpoints.step_of(checkpoint)
@@ -91,10 +94,15 @@ def run(settings: PretrainingSettings) -> bool:
     """
     prepared = prepare(settings)
     runner = Runner(prepared)
-    if not settings.do_train:
-        runner.evaluate()
-        return False
-    return runner.train_and_evaluate()
+    try:
+        if not settings.do_train:
+            runner.evaluate()
+            return False
+        return runner.train_and_evaluate()
+    except RuntimeError as error:
+        if settings.use_tpu and "Cannot find any TPU cores" in str(error):
+            raise InputError(f"--use_tpu --tpu_name={settings.tpu_name}: found no TPU cores") from error
+        raise
 
 
 class Runner:
@@ -108,7 +116,8 @@ class Runner:
         self._data = data
         self._step = run.start_step
         self._estimators = build_estimators(run.settings, run.config, data, load_weights=not run.start_step)
-        self._log = RunLog(run.settings.output_dir, run.start_step)
+        leads = run.settings.do_train and is_chief()
+        self._log = RunLog(run.settings.output_dir, run.start_step if leads else None)
 
     def train_and_evaluate(self) -> bool:
         """Trains to num_train_steps, with an evaluation at every eval_every_steps and at the end; True if stopped."""
@@ -135,6 +144,7 @@ class Runner:
                 settings.use_bfloat16, settings.num_tpu_cores if settings.use_tpu else 0, self._estimators.replicas
             ),
             log_steps=settings.log_steps,
+            steps_per_run=settings.steps_per_run,
         )
         hook = ProgressHook(progress, self._log, settings.output_dir, summaries=not settings.use_tpu)
         try:
@@ -148,8 +158,9 @@ class Runner:
                 )
         except tf.errors.DataLossError as error:
             raise record_files.name_damage(data.files) or error from error
-        if not is_chief() and not stop.stopped:
-            checkpoints.wait_for(settings.output_dir, max_steps)
+        # TPUEstimator returns as if all were well where it loses its TPU; other workers come before the chief's file.
+        if not stop.stopped and not checkpoints.appears(settings.output_dir, max_steps, 0 if is_chief() else 600):
+            raise SessionLostError(f"no checkpoint of step {max_steps} in {settings.output_dir}")
         self._step = max_steps
 
     def evaluate(self) -> dict[str, Any]:

@@ -57,6 +57,20 @@ def test_updates_follow_the_formula_without_bias_correction() -> None:
         np.testing.assert_allclose(found[f"{name}/adam_v"], v[name], rtol=2e-5, atol=1e-9)
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_non_finite_gradient_reaches_no_weight(bad: float) -> None:
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        variables = [tf.compat.v1.get_variable(n, initializer=np.ones(2, np.float32)) for n in ("a/kernel", "b/kernel")]
+        gradients = [tf.constant([1.0, bad]), tf.constant([1.0, 1.0])]
+        optimizer = AdamWeightDecayOptimizer(0.1)
+        update = optimizer.apply_gradients(list(zip(gradients, variables, strict=True)))
+        session.run(tf.compat.v1.global_variables_initializer())
+        norm, _ = session.run((optimizer.gradient_norm, update))
+        assert not np.isfinite(norm)
+        for variable in session.run(tf.compat.v1.global_variables()):
+            assert np.isfinite(variable).all()
+
+
 def test_without_bias_correction_is_all_that_differs_from_torchs_adamw() -> None:
     """torch's AdamW with the correction undone: lr · √(1−β₂ᵗ) / (1−β₁ᵗ) and ε · √(1−β₂ᵗ) cancel; decay by lr as is."""
     random = np.random.default_rng(1)

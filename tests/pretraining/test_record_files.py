@@ -1,15 +1,17 @@
 """Bad input is named before any graph is built."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from common.cli import InputError
 from data_gen.records import ExampleEncoder, RecordSpec, write_records
-from pretraining.record_files import check_same_vocabulary, name_damage, open_dataset
+from pretraining.record_files import check_same_vocabulary, name_damage, open_dataset, recorded_spec
 from tests.pretraining.samples import SPEC, random_record, small_config, write_shards
 
 CONFIG = small_config()
@@ -103,6 +105,47 @@ def test_damage_is_named_with_shard_and_record(tmp_path: Path, damage: Callable[
     with pytest.raises(InputError, match=f"{bad.name}: record 2: damaged"):
         open_dataset(f"{tmp_path}/*.tfrecord", SPEC, CONFIG)
     assert f"{bad.name}: record 2: damaged" in str(name_damage(dataset.files))
+
+
+def test_a_shard_that_ends_between_two_records(tmp_path: Path) -> None:
+    write_shards(tmp_path / "long", [9])
+    write_shards(tmp_path / "short", [5])
+    (long,), (short,) = (tmp_path / "long").glob("*.tfrecord"), (tmp_path / "short").glob("*.tfrecord")
+    sizes = long.stat().st_size, short.stat().st_size
+    long.write_bytes(short.read_bytes())
+    with pytest.raises(InputError, match=rf"{long.name}: found {sizes[1]} bytes, expected {sizes[0]} as in dataset"):
+        open_dataset(str(long), SPEC, CONFIG)
+
+
+def test_several_folders_are_checked_each(tmp_path: Path) -> None:
+    write_shards(tmp_path / "a", [3])
+    write_shards(tmp_path / "b", [2, 4])
+    write_shards(tmp_path / "c", [2], vocab_size=61)
+    both = f"{tmp_path}/a/*.tfrecord,{tmp_path}/b/*.tfrecord"
+    assert open_dataset(both, SPEC, CONFIG).files.records == (3, 2, 4)
+    assert open_dataset(both, SPEC, CONFIG).vocab_sha256 == "0" * 64 and recorded_spec(both) == SPEC
+    with pytest.raises(InputError, match=r"c/dataset\.json: vocabulary of 61 tokens"):
+        open_dataset(f"{both},{tmp_path}/c/*.tfrecord", SPEC, CONFIG)
+    info = json.loads((tmp_path / "b/dataset.json").read_text())
+    info["vocab"]["sha256"] = "1" * 64
+    (tmp_path / "b/dataset.json").write_text(json.dumps(info))
+    with pytest.raises(InputError, match="records of different vocabularies"):
+        open_dataset(both, SPEC, CONFIG)
+
+
+def test_records_and_dataset_json_in_a_bucket(tmp_path: Path) -> None:
+    """ram:// stands for gs://: a file system that Python's own functions do not know."""
+    write_shards(tmp_path, [3, 2])
+    for path in tmp_path.iterdir():
+        tf.io.gfile.makedirs("ram://bucket/records")
+        with tf.io.gfile.GFile(f"ram://bucket/records/{path.name}", "wb") as file:
+            file.write(path.read_bytes())
+    dataset = open_dataset("ram://bucket/records/*.tfrecord", SPEC, CONFIG)
+    assert dataset.files.records == (3, 2) and dataset.vocab_sha256 == "0" * 64
+    with tf.io.gfile.GFile("ram://bucket/vocab.txt", "wb") as file:
+        file.write(b"x")
+    with pytest.raises(InputError, match=r"ram://bucket/vocab.txt: sha256 2d711642"):
+        open_dataset("ram://bucket/records/*.tfrecord", SPEC, CONFIG, "ram://bucket/vocab.txt")
 
 
 @pytest.mark.parametrize(

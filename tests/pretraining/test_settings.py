@@ -22,6 +22,7 @@ def settings(**values: Any) -> PretrainingSettings:
         ({"train_batch_size": 0}, "--train_batch_size: found 0, expected more than 0"),
         ({"learning_rate": -1.0}, "--learning_rate: found -1.0"),
         ({"max_eval_steps": -1}, "--max_eval_steps: found -1, expected 0 or more"),
+        ({"max_questions_per_seq": 0}, "--max_questions_per_seq: found 0, expected more than 0"),
         ({"use_tpu": True, "train_batch_size": 12}, "--train_batch_size: found 12, expected a multiple of 8 cores"),
         ({"use_tpu": True, "eval_batch_size": 12}, "--eval_batch_size: found 12, expected a multiple of 8 cores"),
         ({"train_batch_size": 9, "gradient_accumulation_steps": 2}, "--train_batch_size: found 9"),

@@ -5,7 +5,10 @@ import math
 import os
 import shutil
 import signal
-from dataclasses import replace
+import subprocess
+import sys
+import time
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,7 @@ import tensorflow as tf
 
 from common.cli import InputError
 from pretraining import checkpoints, training
-from pretraining.hooks import NonFiniteError
+from pretraining.hooks import NonFiniteError, SessionLostError, StopHook
 from pretraining.run_log import RunLog
 from pretraining.settings import PretrainingSettings
 from pretraining.train_step import StepSettings, scored
@@ -195,6 +198,62 @@ def test_non_finite_loss_stops_and_is_not_saved(folder: Path, copied: Path) -> N
     for part in ("learning rate inf", "gradient norm nan", f"last good checkpoint {copied}/model.ckpt-4"):
         assert part in message
     assert not list(copied.glob("model.ckpt-6*"))
+
+
+def test_a_lost_session_is_no_end(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TPUEstimator.train returns as if nothing had been; the last checkpoint is that of step 2."""
+    after_run, calls = StopHook.after_run, iter(range(100))
+
+    def lose(self: StopHook, run_context: Any, run_values: Any) -> None:
+        if next(calls) == 2:
+            raise tf.errors.UnavailableError(None, None, "Socket closed")
+        after_run(self, run_context, run_values)
+
+    monkeypatch.setattr(StopHook, "after_run", lose)
+    given = settings(folder, tmp_path / "run", num_train_steps=6, do_eval=True)
+    with pytest.raises(SessionLostError, match=r"session lost .*: stop every worker and give the same command again"):
+        training.run(given)
+    assert tf.train.latest_checkpoint(given.output_dir) == f"{given.output_dir}/model.ckpt-2"
+    assert not (tmp_path / "run/eval_results.json").exists()
+
+
+def test_kill_9_leaves_a_run_that_goes_on(folder: Path, tmp_path: Path) -> None:
+    given = settings(folder, tmp_path / "run", num_train_steps=100_000, save_checkpoints_steps=1)
+    changed = {f.name for f in fields(given) if getattr(given, f.name) != f.default}
+    command = [sys.executable, "-m", "pretraining.run_pretraining"]
+    command += [f"--{name}={getattr(given, name)}" for name in sorted(changed)]
+    with open(tmp_path / "log", "wb") as log:
+        process = subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=log, stderr=log)
+    while not (tmp_path / "run/model.ckpt-9.index").exists():
+        assert process.poll() is None, (tmp_path / "log").read_text()[-3000:]
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert training.prepare(given).start_step >= 8
+
+
+@pytest.mark.parametrize(("spans", "only"), [(True, True), (False, False)])
+def test_one_objective_alone_scores_as_beside_the_other(
+    folder: Path, copied: Path, monkeypatch: pytest.MonkeyPatch, spans: bool, only: bool
+) -> None:
+    with (copied / "metrics.jsonl").open("a") as file:
+        file.write('{"kind": "train", "step": 5, "loss": 1.0}\n')  # of a training that goes on
+    both = json.loads((copied / "eval_results.json").read_text())
+    objectives = {"recurring_span_selection": spans, "only_recurring_span_selection": only}
+    training.run(settings(folder, copied, do_train=False, do_eval=True, **objectives))
+    alone = json.loads((copied / "eval_results.json").read_text())
+    name = "span_" if spans else "masked_lm_"
+    assert {key for key in both if key.startswith(name)} == {key for key in alone if "_" in key}
+    for key in alone.keys() - {"loss"}:
+        assert alone[key] == pytest.approx(both[key], rel=1e-5), key
+    assert alone["loss"] == pytest.approx(both[name + "loss"], rel=1e-5)
+    assert [row["step"] for row in rows(copied)][-2:] == [5, 4]
+
+
+def test_an_output_dir_that_is_a_file_is_named(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"--output_dir: cannot write to .*file/run"):
+        training.prepare(settings(folder, tmp_path / "file/run"))
 
 
 def test_damage_that_training_meets_is_named(folder: Path, tmp_path: Path) -> None:
