@@ -21,7 +21,7 @@ from finetuning.metrics import METRICS
 
 def read_rows(path: str) -> list[dict[str, Any]]:
     rows = []
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(Path(path).read_text(encoding="utf-8").rstrip("\n").split("\n"), 1):
         try:
             rows.append(json.loads(line))
         except json.JSONDecodeError as error:

@@ -41,7 +41,9 @@ def best_spans(
     The n best spans have at most n different starts, and those are among the n starts whose own best span scores
     highest: so only n × max_answer_length spans of a window are sorted.
     """
-    start_logits, end_logits = start_logits.float(), end_logits.float()
+    # In float64, so that a document's probabilities add up; Apple's MPS has none.
+    precision = torch.float32 if start_logits.device.type == "mps" else torch.float64
+    start_logits, end_logits = start_logits.to(precision), end_logits.to(precision)
     null_scores = start_logits[:, cls_index] + end_logits[:, cls_index]
     starts = start_logits.masked_fill(~context_mask, -torch.inf)
     ends = end_logits.masked_fill(~context_mask, -torch.inf)
@@ -71,12 +73,11 @@ def best_spans(
 def _log_total(starts: Tensor, padded_ends: Tensor, longest: int) -> Tensor:
     """The log of the summed exponentials of the scores of all spans of at most `longest` pieces, [B].
 
-    Ends are summed window by window in float64, unlike by differences of a running sum, which would lose small ones.
+    Ends are summed window by window, unlike by differences of a running sum, which would lose small ones.
     """
-    ends = padded_ends.double()
-    largest = ends.amax(1, keepdim=True).clamp(min=torch.finfo(torch.float64).min)  # finite where nothing is allowed
-    sums = longest * functional.avg_pool1d((ends - largest).exp(), longest, stride=1)
-    return ((starts + sums.log()).logsumexp(1) + largest[:, 0]).float()
+    largest = padded_ends.amax(1, keepdim=True).clamp(min=torch.finfo(starts.dtype).min)  # finite if nothing is allowed
+    sums = longest * functional.avg_pool1d((padded_ends - largest).exp(), longest, stride=1)
+    return (starts + sums.log()).logsumexp(1) + largest[:, 0]
 
 
 @dataclass(frozen=True)

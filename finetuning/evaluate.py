@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -38,10 +39,22 @@ def main() -> None:
     flags = parser.parse_args()
     names = parse_metric_names(flags.output_format)
     predictions = read_json_object(Path(flags.predictions), "predictions")
-    examples = load_questions(flags.data).examples
-    results = evaluate_predictions(predictions, examples, names)
+    for question, answer in predictions.items():
+        if not isinstance(answer, str):
+            raise InputError(f"{flags.predictions}: {question}: found {type(answer).__name__}, expected a text")
+    data = load_questions(flags.data)
+    examples = [example for example in data.examples if example.labelled]
+    if not examples:
+        raise InputError(f"{flags.data}: found no question whose answer is told")
+    results: dict[str, Any] = evaluate_predictions(predictions, examples, names)
     if flags.nbest:
-        results |= evaluate_oracle(read_json_object(Path(flags.nbest), "n-best predictions"), examples, names[0])
+        nbest = read_json_object(Path(flags.nbest), "n-best predictions")
+        wrong = [question for question, answers in nbest.items() if not isinstance(answers, list)]
+        if wrong:
+            raise InputError(f"{flags.nbest}: {wrong[0]}: expected a list of answers, as in nbest_predictions.json")
+        results |= evaluate_oracle(nbest, examples, names[0])
+    if data.faults:
+        results["left_out"] = data.fault_counts()
     json.dump(results, sys.stdout, indent=2, ensure_ascii=False)
     print()
 

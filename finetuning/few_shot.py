@@ -21,7 +21,15 @@ from transformers import TrainingArguments
 from common.cli import InputError
 from finetuning.qa_data import QAData, QAExample, squad_json
 from finetuning.qa_results import EVAL_RESULTS, QUESTION_RESULTS, write_json
-from finetuning.qa_run import RunData, RunSettings, content_hash, run_identity, run_question_answering, versions
+from finetuning.qa_run import (
+    RunData,
+    RunSettings,
+    check_same_run,
+    content_hash,
+    run_identity,
+    run_question_answering,
+    versions,
+)
 from finetuning.settings import FULL, StudySettings
 
 STUDY = "study.json"
@@ -75,34 +83,39 @@ def run_study(
         for model, name in zip(study.models, study.names, strict=True):
             print(f"{name}: {size} questions, sample {sample} ({number + 1} of {len(samples)})", file=sys.stderr)
             run_dir = output_dir / "runs" / name / f"{size}-{sample}"
-            if not (run_dir / EVAL_RESULTS).is_file():
-                _run(model, examples, size, sample, run_dir, study, settings, arguments, data.evaluation)
+            own, own_arguments = _of_run(model, size, sample, run_dir, study, settings, arguments)
+            if (run_dir / EVAL_RESULTS).is_file():
+                check_same_run(run_dir, run_identity(own, own_arguments, examples))
+            else:
+                run_question_answering(own, own_arguments, RunData(QAData(examples), data.evaluation))
+                _tidy(run_dir, study.keep_models)
             results = json.loads((run_dir / EVAL_RESULTS).read_text(encoding="utf-8"))
             runs.append(Run(name, size, sample, len(examples), results, run_dir / QUESTION_RESULTS))
     return runs, description
 
 
-def _run(
+def _of_run(
     model: str,
-    examples: list[QAExample],
     size: str,
     sample: int,
     run_dir: Path,
     study: StudySettings,
     settings: RunSettings,
     arguments: TrainingArguments,
-    evaluation: QAData,
-) -> None:
+) -> tuple[RunSettings, TrainingArguments]:
+    """The study's settings as one run has them."""
     arguments = copy.deepcopy(arguments)
     arguments.output_dir = str(run_dir)
     arguments.seed += sample
     if size == FULL:
         arguments.num_train_epochs = study.full_epochs
     model_settings = dataclasses.replace(settings.model, model_name_or_path=model)
-    run_settings = dataclasses.replace(settings, model=model_settings)
-    run_question_answering(run_settings, arguments, RunData(QAData(examples), evaluation))
+    return dataclasses.replace(settings, model=model_settings), arguments
+
+
+def _tidy(run_dir: Path, keep_models: bool) -> None:
     gc.collect()
-    if not study.keep_models:
+    if not keep_models:
         for weights in run_dir.glob("*.safetensors"):
             weights.unlink()
         for checkpoint in run_dir.glob("checkpoint-*"):

@@ -98,7 +98,7 @@ def _column(run: Run, column: str) -> np.ndarray:
 
 def _read_columns(path: Path) -> dict[str, list[float]]:
     columns: dict[str, list[float]] = defaultdict(list)
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in filter(None, path.read_text(encoding="utf-8").split("\n")):
         for key, value in json.loads(line).items():
             columns[key].append(value)
     return columns

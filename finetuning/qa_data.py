@@ -11,7 +11,7 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +32,11 @@ class QAExample:
     spans: tuple[tuple[int, str], ...]
     golds: tuple[str, ...]
     article: str
+    labelled: bool = True  # False: a test question, whose answer is not told
 
     @property
     def answerable(self) -> bool:
-        return bool(self.golds)
+        return bool(self.golds) or not self.labelled
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +55,6 @@ class QAData:
     examples: list[QAExample] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     prepared_questions: int = 0
-
-    @property
-    def has_unanswerable(self) -> bool:
-        return any(not example.answerable for example in self.examples)
 
     def fault_counts(self) -> dict[str, int]:
         return dict(Counter(fault.reason for fault in self.faults))
@@ -90,7 +87,7 @@ def _add_question(data: QAData, raw: QAExample, seen: set[str], path: str) -> No
         return
     question, prepared = PREPARED_SUFFIX.subn("", raw.question)
     data.prepared_questions += prepared
-    data.examples.append(QAExample(raw.id, question.strip(), raw.context, raw.spans, raw.golds, raw.article))
+    data.examples.append(replace(raw, question=question.strip()))
 
 
 def _read_text(path: Path) -> str:
@@ -112,8 +109,8 @@ def _raw_questions(path: Path) -> Iterator[QAExample]:
     try:
         content = json.loads(text)
     except json.JSONDecodeError as error:
-        lines = text.lstrip().splitlines()
-        if not _is_json_object(lines[0]):
+        lines = text.split("\n")  # not splitlines: JSON strings may hold other line ends as they are
+        if not _is_json_object(next(line for line in lines if line.strip())):
             raise InputError(
                 f"{path}: broken JSON at line {error.lineno}, column {error.colno}: {error.msg}"
             ) from error
@@ -158,20 +155,26 @@ def _squad_questions(articles: Iterable[dict[str, Any]], path: str) -> Iterator[
         name = str(article.get("title") or article.get("doc_id") or article.get("content_id") or f"{path}#{number}")
         for paragraph_number, paragraph in enumerate(article["paragraphs"]):
             for question_number, question in enumerate(paragraph["qas"]):
-                answers = question.get("answers") or []
-                if isinstance(answers, dict):
-                    answers = [answers]
-                if _is_true(question.get("is_impossible")):
-                    answers = []
-                spans = tuple((int(answer["answer_start"]), str(answer["text"])) for answer in answers)
+                impossible = _is_true(question.get("is_impossible"))
+                answers = () if impossible else _answers_of(question.get("answers"))
                 yield QAExample(
                     id=_id_of(question, f"{path}#{number}.{paragraph_number}.{question_number}"),
                     question=str(question["question"]),
                     context=str(paragraph["context"]),
-                    spans=spans,
-                    golds=tuple(text for _, text in spans),
+                    spans=tuple((start, text) for start, text in answers if start >= 0),
+                    golds=tuple(text for _, text in answers),
                     article=name,
+                    labelled=impossible or question.get("answers") is not None,
                 )
+
+
+def _answers_of(answers: Any) -> tuple[tuple[int, str], ...]:
+    """(first character, text) of a list of objects, of one object, or of columns; −1 where no place is given."""
+    if isinstance(answers, dict) and isinstance(answers.get("text"), list):
+        starts = answers.get("answer_start") or [-1] * len(answers["text"])
+        return tuple((int(start), str(text)) for start, text in zip(starts, answers["text"], strict=True))
+    rows = [answers] if isinstance(answers, dict) else answers or []
+    return tuple((int(row["answer_start"]), str(row["text"])) for row in rows)
 
 
 def _is_true(value: Any) -> bool:
@@ -188,12 +191,22 @@ def _mrqa_questions(row: dict[str, Any], default: str) -> Iterator[QAExample]:
         spans = tuple(_mrqa_spans(question.get("detected_answers") or [], context, row.get("context_tokens")))
         golds = tuple(str(answer) for answer in question.get("answers") or [text for _, text in spans])
         yield QAExample(
-            _id_of(question, f"{default}.{number}"), str(question["question"]), context, spans, golds, article=context
+            _id_of(question, f"{default}.{number}"),
+            str(question["question"]),
+            context,
+            spans,
+            golds,
+            article=context,
+            labelled=question.keys() & {"answers", "detected_answers"} != set(),
         )
 
 
 def _mrqa_spans(detected: list[dict[str, Any]], context: str, tokens: list[Any] | None) -> Iterator[tuple[int, str]]:
-    """MRQA's spans are inclusive, in characters or, where those are missing, in its own tokens [text, offset]."""
+    """MRQA's spans are inclusive, in characters or, where those are missing, in its own tokens [text, offset].
+
+    Where a place holds another text than the answer's own (but for case and white space), the answer's own is given,
+    so that the difference comes out where features are built.
+    """
     for answer in detected:
         char_spans = answer.get("char_spans")
         if char_spans is None and tokens is not None:
@@ -202,20 +215,31 @@ def _mrqa_spans(detected: list[dict[str, Any]], context: str, tokens: list[Any] 
                 for first, last in answer.get("token_spans") or []
             ]
         for first, last in char_spans or []:
-            yield int(first), context[int(first) : int(last) + 1]
+            found = context[int(first) : int(last) + 1]
+            told = str(answer.get("text", found))
+            yield int(first), found if _squeezed(found) == _squeezed(told) else told
+
+
+def _squeezed(text: str) -> str:
+    return "".join(text.split()).casefold()
 
 
 def _flat_question(row: dict[str, Any], default: str) -> QAExample:
-    text, start = row.get("answer_text"), row.get("answer_start")
-    spans = ((int(start), str(text)),) if text and start is not None and int(start) >= 0 else ()
+    answers: tuple[tuple[int, str], ...] = ()
+    if "answers" in row:
+        answers = _answers_of(row["answers"])
+    elif row.get("answer_text"):
+        start = row.get("answer_start")
+        answers = ((-1 if start is None else int(start), str(row["answer_text"])),)
     context = str(row["context"])
     return QAExample(
         id=_id_of(row, default),
         question=str(row["question"]),
         context=context,
-        spans=spans,
-        golds=(str(text),) if text else (),
+        spans=tuple((start, text) for start, text in answers if start >= 0),
+        golds=tuple(text for _, text in answers),
         article=str(row.get("title") or context),
+        labelled=row.keys() & {"answers", "answer_text"} != set(),
     )
 
 
@@ -249,15 +273,18 @@ def split_by_article(
 
 
 def squad_json(examples: Iterable[QAExample]) -> dict[str, Any]:
-    """The questions in SQuAD layout, one paragraph entry per context, in order of first appearance."""
+    """The questions in SQuAD layout, one paragraph entry per context, in order of first appearance.
+
+    An answer without a place in the context starts at −1; a question whose answer is not told has no "answers".
+    """
     articles: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for example in examples:
-        question = {
-            "id": example.id,
-            "question": example.question,
-            "answers": [{"text": text, "answer_start": start} for start, text in example.spans],
-            "is_impossible": not example.answerable,
-        }
+        question: dict[str, Any] = {"id": example.id, "question": example.question}
+        if example.labelled:
+            placed = {text for _, text in example.spans}
+            answers = [*example.spans, *((-1, text) for text in example.golds if text not in placed)]
+            question["answers"] = [{"text": text, "answer_start": start} for start, text in answers]
+            question["is_impossible"] = not example.answerable
         articles.setdefault(example.article, {}).setdefault(example.context, []).append(question)
     return {
         "version": "KoSplinter",

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForQuestionAnswering,
@@ -87,9 +88,10 @@ def _check_sizes(settings: ModelSettings, config: Any, tokenizer: Any, max_seq_l
     path, pieces = settings.model_name_or_path, len(tokenizer)
     if pieces > config.vocab_size or (exact and pieces != config.vocab_size):
         raise InputError(f"{path}: the vocabulary has {pieces} tokens, config.json says vocab_size {config.vocab_size}")
-    if exact and tokenizer.get_vocab()[QUESTION_TOKEN] != config.question_token_id and settings.qass_head is not False:
+    question_id = tokenizer.get_vocab().get(QUESTION_TOKEN)
+    if exact and question_id != config.question_token_id and settings.qass_head is not False:
         raise InputError(
-            f"{path}: {QUESTION_TOKEN} is {tokenizer.get_vocab()[QUESTION_TOKEN]} in the vocabulary, "
+            f"{path}: {QUESTION_TOKEN} is {question_id} in the vocabulary, "
             f"config.json says question_token_id {config.question_token_id}"
         )
     limit = getattr(config, "max_position_embeddings", None) or max_seq_length
@@ -114,5 +116,5 @@ def _load_model(settings: ModelSettings, config: Any, tokenizer: Any, qass_head:
         config = BertConfig(**{key: value for key, value in config.to_dict().items() if key not in own})
     try:
         return model_class.from_pretrained(path, config=config)
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         raise InputError(f"{path}: cannot load the model: {_first_line(error)}") from error

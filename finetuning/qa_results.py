@@ -72,18 +72,23 @@ def score_run(
     with_null = any(not example.answerable for example in examples)
     predictions = choose_answers(decoded, examples, null_threshold if with_null else None)
     nbest = nbest_lists(decoded, with_null)
-    results: dict[str, Any] = evaluate_predictions(predictions, examples, metric_names)
-    results |= evaluate_oracle(nbest, examples, metric_names[0])
+    labelled = [example for example in examples if example.labelled]
+    if not labelled:
+        return predictions, nbest, {"total": 0, "unlabelled": len(examples)}
+    results: dict[str, Any] = evaluate_predictions(predictions, labelled, metric_names)
+    results |= evaluate_oracle(nbest, labelled, metric_names[0])
+    if len(labelled) < len(examples):
+        results["unlabelled"] = len(examples) - len(labelled)
     if with_null:
         differences = {question: found.null_difference for question, found in decoded.items()}
-        results |= best_null_threshold(differences, choose_answers(decoded, examples, None), examples)
+        results |= best_null_threshold(differences, choose_answers(decoded, labelled, None), labelled)
     return predictions, nbest, results
 
 
 def question_rows(
     predictions: dict[str, str], decoded: dict[str, Decoded], features: QAFeatures, metric_names: Sequence[str]
 ) -> Iterable[dict[str, Any]]:
-    """One row per question: what was asked, expected, found and where, and its scores, for error analysis.
+    """One row per question whose answer is told, for error analysis: asked, expected, found and where, and its scores.
 
     `windows` are the characters [start, end) that each window of the question shows of the context.
     """
@@ -91,6 +96,8 @@ def question_rows(
     has_unanswerable = any(not example.answerable for example in features.examples)
     metrics = {name: metric_named(name, has_unanswerable) for name in metric_names}
     for i, example in enumerate(features.examples):
+        if not example.labelled:
+            continue
         found = decoded.get(example.id)
         best = found.answers[0] if found and found.answers and predictions[example.id] else None
         row: dict[str, Any] = {

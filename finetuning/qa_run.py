@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import json
 import math
-import os
 import platform
 import resource
 import shutil
@@ -42,7 +41,8 @@ DATA_REPORT = "data_report.json"
 # What makes two trainings the same training; everything else may change between a run and its resumption.
 TRAINING_KEYS = (
     *("learning_rate", "per_device_train_batch_size", "gradient_accumulation_steps", "num_train_epochs", "max_steps"),
-    *("weight_decay", "lr_scheduler_type", "optim", "seed", "bf16", "fp16", "train_sampling_strategy"),
+    *("weight_decay", "lr_scheduler_type", "optim", "seed", "bf16", "fp16", "train_sampling_strategy", "max_grad_norm"),
+    *("warmup_steps", "adam_beta1", "adam_beta2", "adam_epsilon", "label_smoothing_factor", "world_size"),
 )
 DATA_KEYS = ("max_seq_length", "doc_stride", "max_query_length")
 SCHEDULE_KEYS = ("warmup_ratio", "min_steps", "early_stopping_patience")
@@ -95,14 +95,14 @@ def run_question_answering(settings: RunSettings, arguments: TrainingArguments, 
     Raises:
       InputError: the output folder holds another run; model, data and settings disagree.
     """
-    output_dir = Path(arguments.output_dir or "")
+    output_dir, overwrite = Path(arguments.output_dir or ""), settings.schedule.overwrite_output_dir
     identity = run_identity(settings, arguments, data.train.examples) if data.train else None
-    if identity is not None:
-        _claim_output_dir(output_dir, identity, settings.schedule.overwrite_output_dir)
-    else:
-        _check_output_of_evaluation(output_dir, settings.model.model_name_or_path)
+    if identity is None:
+        _check_output_of_evaluation(output_dir, settings)
+    elif not overwrite:
+        check_same_run(output_dir, identity)
     set_seed(arguments.seed)
-    trained = data.train is not None and (output_dir / TRAIN_RESULTS).is_file()
+    trained = data.train is not None and (output_dir / TRAIN_RESULTS).is_file() and not overwrite
     model_settings = settings.model
     if trained:
         print(f"{output_dir}: already trained with these settings; its model answers", file=sys.stderr)
@@ -114,11 +114,13 @@ def run_question_answering(settings: RunSettings, arguments: TrainingArguments, 
     if train_features is not None and len(train_features) == 0:
         raise InputError(f"no question to learn from is usable: {train_features.fault_counts()}")
     trainer = _make_trainer(settings, arguments, qa_model, train_features, eval_features)
-    is_main = trainer.is_world_process_zero()
-    if is_main:
+    if trainer.is_world_process_zero():
         if identity is not None:
+            if overwrite:  # only now, when nothing is left that could be wrong with the new run
+                _clear(output_dir)
             write_json(output_dir / RUN_SETTINGS, identity)
         _write_data_report(output_dir, data, train_features, eval_features)
+    trainer.accelerator.wait_for_everyone()
     if train_features is not None:
         _train(trainer, qa_model, output_dir, len(train_features))
     if data.evaluation is None or eval_features is None:
@@ -129,6 +131,7 @@ def run_question_answering(settings: RunSettings, arguments: TrainingArguments, 
 def run_identity(settings: RunSettings, arguments: TrainingArguments, train: list[QAExample]) -> dict[str, Any]:
     """What must be equal for a training to be the same training."""
     identity = dataclasses.asdict(settings.model) | {"train_sha256": content_hash(train)}
+    identity |= {"model_sha256": _model_hash(Path(settings.model.model_name_or_path))}
     identity |= {key: getattr(settings.data, key) for key in DATA_KEYS}
     identity |= {key: getattr(settings.schedule, key) for key in SCHEDULE_KEYS}
     identity |= {key: getattr(arguments, key) for key in TRAINING_KEYS}
@@ -141,14 +144,28 @@ def content_hash(examples: list[QAExample]) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _claim_output_dir(output_dir: Path, identity: dict[str, Any], overwrite: bool) -> None:
+def _model_hash(folder: Path) -> str | None:
+    """SHA-256 of a model folder's config and weights; None for a model of the hub."""
+    files = [folder / "config.json", *sorted(folder.glob("*.safetensors"))]
+    if not files[0].is_file():
+        return None
+    digest = hashlib.sha256()
+    for path in files:
+        with open(path, "rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _clear(output_dir: Path) -> None:
+    for checkpoint in output_dir.glob("checkpoint-*"):
+        shutil.rmtree(checkpoint)
+    for name in (RUN_SETTINGS, TRAIN_RESULTS, DATA_REPORT, EVAL_RESULTS, PREDICTIONS, NBEST, QUESTION_RESULTS):
+        (output_dir / name).unlink(missing_ok=True)
+
+
+def check_same_run(output_dir: Path, identity: dict[str, Any]) -> None:
+    """Raises InputError where a folder holds anything but the run of this identity."""
     path = output_dir / RUN_SETTINGS
-    if overwrite:
-        for checkpoint in output_dir.glob("checkpoint-*"):
-            shutil.rmtree(checkpoint)
-        for name in (RUN_SETTINGS, TRAIN_RESULTS, DATA_REPORT, EVAL_RESULTS, PREDICTIONS, NBEST, QUESTION_RESULTS):
-            (output_dir / name).unlink(missing_ok=True)
-        return
     if not path.is_file():
         if output_dir.is_dir() and any(output_dir.iterdir()):
             raise InputError(
@@ -164,9 +181,20 @@ def _claim_output_dir(output_dir: Path, identity: dict[str, Any], overwrite: boo
             )
 
 
-def _check_output_of_evaluation(output_dir: Path, model: str) -> None:
-    if (output_dir / RUN_SETTINGS).is_file() and Path(model).resolve() != output_dir.resolve():
-        raise InputError(f"{output_dir} holds the training of another model than {model}; choose another folder")
+def _check_output_of_evaluation(output_dir: Path, settings: RunSettings) -> None:
+    model, results = settings.model.model_name_or_path, output_dir / EVAL_RESULTS
+    if (output_dir / RUN_SETTINGS).is_file():
+        if Path(model).resolve() != output_dir.resolve():
+            raise InputError(f"{output_dir} holds the training of another model than {model}; choose another folder")
+    elif results.is_file() and not settings.schedule.overwrite_output_dir:
+        found = json.loads(results.read_text(encoding="utf-8")).get("model")
+        if found != model:
+            raise InputError(f"{output_dir} holds answers of {found}, not of {model}; choose another folder")
+    learned = Path(model) / RUN_SETTINGS
+    if learned.is_file():
+        hide_sep = json.loads(learned.read_text(encoding="utf-8"))["hide_sep"]
+        if hide_sep != settings.model.hide_sep:
+            raise InputError(f"--hide_sep: found {settings.model.hide_sep}, expected {hide_sep} as {model} was trained")
 
 
 def _features(data: QAData, qa_model: QAModel, settings: DataSettings, with_labels: bool) -> QAFeatures:
@@ -239,8 +267,13 @@ def _train(trainer: QATrainer, qa_model: QAModel, output_dir: Path, num_windows:
 
 def last_checkpoint(output_dir: Path) -> Path | None:
     """The newest checkpoint that was written to its end, or None."""
-    complete = [path.parent for path in output_dir.glob("checkpoint-*/trainer_state.json")]
-    return max(complete, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+    complete = {}
+    for path in output_dir.glob("checkpoint-*/trainer_state.json"):
+        try:
+            complete[json.loads(path.read_text(encoding="utf-8"))["global_step"]] = path.parent
+        except (ValueError, KeyError, TypeError):
+            print(f"{path}: broken, passing over its checkpoint", file=sys.stderr)
+    return complete[max(complete)] if complete else None
 
 
 def _decode(trainer: QATrainer, features: QAFeatures, settings: DataSettings) -> dict[str, Decoded]:
@@ -261,6 +294,7 @@ def _evaluate(
     decoded = _decode(trainer, features, data)
     predictions, nbest, results = score_run(decoded, examples, data.metric_names, data.null_score_diff_threshold)
     results |= {
+        "model": settings.model.model_name_or_path,
         "questions_without_window": len(examples) - len(decoded),
         "windows": len(features),
         "seconds": time.perf_counter() - started,
@@ -293,7 +327,8 @@ def _write_data_report(
     output_dir: Path, data: RunData, train_features: QAFeatures | None, eval_features: QAFeatures | None
 ) -> None:
     """Counts and lists what could not be used as it stood, and prints the share of answers that features give back."""
-    report = {}
+    path = output_dir / DATA_REPORT  # of a training that was finished before, its own part stays
+    report = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     for name, part, features in (("train", data.train, train_features), ("predict", data.evaluation, eval_features)):
         if part is None or features is None:
             continue
@@ -312,5 +347,5 @@ def _write_data_report(
             report[name]["answers_found_again_percent"] = share
             print(f", {share:.2f}% of the answers found again from their features", file=sys.stderr, end="")
         counts = report[name]["fault_counts"]
-        print(f"; {counts or 'no faults'} ({os.path.join(output_dir, DATA_REPORT)})", file=sys.stderr)
-    write_json(output_dir / DATA_REPORT, report)
+        print(f"; {counts or 'no faults'} ({path})", file=sys.stderr)
+    write_json(path, report)

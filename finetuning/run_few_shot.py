@@ -28,7 +28,9 @@ def main() -> None:
     if not arguments.output_dir:
         raise InputError("--output_dir: found nothing, expected a folder")
     prepare_training_arguments(arguments, schedule, data, do_eval=True)
-    if "--save_strategy" not in " ".join(sys.argv):
+    if arguments.world_size > 1:
+        raise InputError(f"found {arguments.world_size} processes, expected one: a study is a queue of runs")
+    if "--save_strategy" not in " ".join(sys.argv) and not schedule.early_stopping_patience:
         arguments.save_strategy = "no"  # a study goes on by whole runs
 
     from finetuning.few_shot import run_study
@@ -41,6 +43,8 @@ def main() -> None:
     output_dir = Path(arguments.output_dir)
     run_data = load_run_data(data, do_train=True, do_eval=True)
     assert run_data.train and run_data.evaluation
+    if not any(example.labelled for example in run_data.evaluation.examples):
+        raise InputError("--predict_file: found no question whose answer is told, expected some to score")
     runs, description = run_study(study, RunSettings(model, data, schedule), arguments, run_data)
     if data.split_by_article is not None:
         write_json(output_dir / "split_train.json", squad_json(run_data.train.examples))

@@ -82,9 +82,9 @@ def test_no_table_of_all_spans_is_written() -> None:
     assert 0 < largest.elements < 8 * 384 * 30 / 5
 
 
-def test_spans_in_half_precision_are_scored_in_float32() -> None:
+def test_spans_in_half_precision_are_scored_in_float64() -> None:
     logits = torch.tensor([[0.0, 1.0, 2.0]], dtype=torch.bfloat16)
-    assert best_spans(logits, logits, torch.ones(1, 3, dtype=torch.bool), 2, 2).scores.dtype == torch.float32
+    assert best_spans(logits, logits, torch.ones(1, 3, dtype=torch.bool), 2, 2).scores.dtype == torch.float64
 
 
 def windowed_features(contexts: list[str]) -> QAFeatures:

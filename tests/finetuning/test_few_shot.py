@@ -99,6 +99,13 @@ def test_a_study_runs_reports_and_goes_on(tmp_path: Path, monkeypatch: pytest.Mo
     assert not run_again
     with pytest.raises(InputError, match="another study: found learning_rate"):
         study("--sizes 4 full --learning_rate 1e-4")
+    qass_folder(tmp_path / "elsewhere" / "Qass")
+    with pytest.raises(InputError, match="holds another run: found model_name_or_path"):
+        study(f"--sizes 4 full --models {tmp_path}/elsewhere/Qass {tmp_path}/Bert")
+    weights = tmp_path / "Bert" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(InputError, match="holds another run: found model_sha256"):
+        study("--sizes 4 full")
 
 
 def fake_run(folder: Path, model: str, sample: int, scores: list[float]) -> Run:

@@ -43,6 +43,7 @@ MRQA = [
     },
 ]
 FLAT = [{"id": "1", "context": CONTEXT, "question": "어디?", "answer_text": "서울", "answer_start": 5}]
+COLUMNS = {key: value for key, value in FLAT[0].items() if not key.startswith("answer")}
 CLUED = ANSWER | {"clue_text": "태어났다", "clue_start": 10}
 
 
@@ -64,6 +65,8 @@ def lines(rows: list[dict[str, Any]]) -> bytes:
         ("one_line_without_header.jsonl", lines(MRQA[1:])),
         ("flat.jsonl", lines(FLAT)),
         ("flat_list.json", json.dumps(FLAT).encode()),
+        ("flat_columns.jsonl", lines([COLUMNS | {"answers": {"text": ["서울"], "answer_start": [5]}}])),
+        ("flat_answers.jsonl", lines([COLUMNS | {"answers": [ANSWER]}])),
     ],
 )
 def test_every_layout_gives_the_same_question(tmp_path: Path, name: str, content: bytes) -> None:
@@ -73,6 +76,40 @@ def test_every_layout_gives_the_same_question(tmp_path: Path, name: str, content
     assert (example.id, example.question, example.context) == ("1", "어디?", CONTEXT)
     assert example.spans == ((5, "서울"),) and example.golds == ("서울",)
     assert data.prepared_questions == int("mrqa" in name or "line" in name or "wrongly" in name)
+
+
+def test_questions_whose_answer_is_not_told_are_not_unanswerable(tmp_path: Path) -> None:
+    blind = squad([ANSWER])
+    del blind["data"][0]["paragraphs"][0]["qas"][0]["answers"]
+    for name, content in (("squad.json", json.dumps(blind).encode()), ("flat.jsonl", lines([COLUMNS]))):
+        (tmp_path / name).write_bytes(content)
+        (example,) = load_questions(str(tmp_path / name)).examples
+        assert not example.labelled and example.answerable and example.golds == ()
+        (tmp_path / "again.json").write_text(json.dumps(squad_json([example])))
+        assert load_questions(str(tmp_path / "again.json")).examples[0] == example
+
+
+def test_what_is_written_holds_every_gold(tmp_path: Path) -> None:
+    examples = [
+        QAExample("1", "어디?", CONTEXT, ((5, "서울"),), ("서울시", "서울"), "글"),
+        QAExample("2", "누가?", CONTEXT, (), ("부산",), "글"),
+    ]
+    (tmp_path / "a.json").write_text(json.dumps(squad_json(examples)))
+    found = load_questions(str(tmp_path / "a.json")).examples
+    assert [(e.spans, set(e.golds)) for e in found] == [(((5, "서울"),), {"서울시", "서울"}), ((), {"부산"})]
+    assert all(example.answerable for example in found)
+
+
+def test_mrqa_places_that_hold_another_text_keep_the_answers_own(tmp_path: Path) -> None:
+    question = MRQA[1]["qas"][0] | {"detected_answers": [{"text": "서울", "char_spans": [[0, 1]]}]}
+    (tmp_path / "a.jsonl").write_bytes(lines([MRQA[1] | {"qas": [question]}]))
+    assert load_questions(str(tmp_path / "a.jsonl")).examples[0].spans == ((0, "서울"),)
+
+
+def test_line_ends_inside_texts_end_no_line(tmp_path: Path) -> None:
+    rows = [FLAT[0] | {"id": str(i), "question": f"어디?{end}정말?"} for i, end in enumerate("\u2028\x85\x0c")]
+    (tmp_path / "a.jsonl").write_bytes(b"\n" + lines(rows))
+    assert [e.question for e in load_questions(str(tmp_path / "a.jsonl")).examples] == [r["question"] for r in rows]
 
 
 def test_mrqa_token_spans_serve_where_character_spans_are_missing(tmp_path: Path) -> None:
@@ -86,7 +123,7 @@ def test_unanswerable_questions_have_no_golds(tmp_path: Path, impossible: Any) -
     path = tmp_path / "squad2.json"
     path.write_text(json.dumps(squad([ANSWER], is_impossible=impossible)), encoding="utf-8")
     data = load_questions(str(path))
-    assert data.examples[0].golds == () and data.has_unanswerable
+    assert data.examples[0].golds == () and not data.examples[0].answerable
 
 
 def test_a_mask_inside_a_question_is_no_suffix(tmp_path: Path) -> None:

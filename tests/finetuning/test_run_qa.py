@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from common.cli import InputError
-from finetuning import answering, predict, run_qa
+from finetuning import answering, evaluate, predict, run_qa
 from finetuning.qa_data import load_questions
 from finetuning.qa_model import load_qa_model
 from finetuning.qa_run import RunSettings, last_checkpoint, load_run_data, run_question_answering
@@ -127,6 +127,57 @@ def test_a_finished_training_is_not_repeated_and_another_run_is_refused(trained:
         run(flags.replace("--do_train", ""))
 
 
+def test_what_else_makes_another_run_is_refused(folder: Path) -> None:
+    flags = training_flags(folder, "kept", "qass", steps=2) + " --max_steps 2"
+    run(flags)
+    kept = (folder / "kept/predictions.json").read_bytes()
+    for more, message in (
+        ("--max_grad_norm 0.1", "found max_grad_norm 1.0, expected 0.1"),
+        ("--warmup_steps 1", "found warmup_steps"),
+        ("--overwrite_output_dir --model_name_or_path {0}/nothing", "no such model folder"),
+    ):
+        with pytest.raises(InputError, match=message):
+            run(f"{flags} {more.format(folder)}")
+        assert (folder / "kept/predictions.json").read_bytes() == kept
+    run(flags + " --overwrite_output_dir --seed 3")
+    assert (folder / "kept/predictions.json").read_bytes() != kept
+    answers = f"--predict_file {folder}/questions.json --do_eval {LEARN} --output_dir {folder}/answers "
+    run(answers + f"--model_name_or_path {folder}/qass")
+    with pytest.raises(InputError, match=r"holds answers of .*qass, not of .*splinter"):
+        run(answers + f"--model_name_or_path {folder}/splinter")
+    with pytest.raises(InputError, match="--hide_sep: found False, expected True"):
+        run(answers.replace("/answers", "/kept") + f"--model_name_or_path {folder}/kept --hide_sep=False")
+
+
+def test_questions_whose_answer_is_not_told_are_answered(folder: Path, tmp_path: Path) -> None:
+    blind = read(folder / "questions.json")
+    for article in blind["data"]:
+        for question in article["paragraphs"][0]["qas"]:
+            del question["answers"]
+    (tmp_path / "blind.json").write_text(json.dumps(blind))
+    command = f"--model_name_or_path {folder}/qass --do_eval {LEARN} --output_dir {tmp_path}/out"
+    results = run(f"{command} --predict_file {tmp_path}/blind.json")
+    assert results["total"] == 0 and results["unlabelled"] == 32
+    assert not any(name.endswith(("_f1", "_exact_match")) for name in results)
+    assert all(read(tmp_path / "out/predictions.json").values())
+
+
+def test_evaluate_names_files_that_were_mixed_up(
+    trained: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = f"{folder}/questions.json"
+    for files, message in (
+        ([f"{trained}/nbest_predictions.json", data], "found list, expected a text"),
+        ([f"{trained}/predictions.json", data, "--nbest", f"{trained}/predictions.json"], "expected a list of answers"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["evaluate.py", *files])
+        with pytest.raises(InputError, match=message):
+            evaluate.main()
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", f"{trained}/predictions.json", f"{data},{data}"])
+    evaluate.main()
+    assert json.loads(capsys.readouterr().out)["korquad_f1"] == read(trained / "eval_results.json")["korquad_f1"]
+
+
 def training_flags(folder: Path, name: str, model: str, steps: int = 6) -> str:
     return (
         f"--model_name_or_path {folder}/{model} --output_dir {folder}/{name} --train_file {folder}/questions.json "
@@ -163,6 +214,8 @@ def test_the_same_seed_gives_the_same_predictions_also_after_a_resumption(folder
         path.unlink()
     (twice / "model.safetensors").unlink()
     assert last_checkpoint(twice) == twice / "checkpoint-3"
+    (twice / "checkpoint-6" / "trainer_state.json").write_text('{"global_')
+    assert last_checkpoint(twice) == twice / "checkpoint-3"
     run(training_flags(folder, "twice", "qass") + " --save_steps 3")
     assert read(twice / "train_results.json")["steps"] == 6
     assert (twice / "nbest_predictions.json").read_bytes() == results["once"]
@@ -174,6 +227,12 @@ def test_early_stopping_keeps_the_best_epoch(folder: Path) -> None:
     results = run(flags)
     assert len(results["epochs"]) == 3  # nothing is learned: after the first, two epochs without a better F1
     assert read(folder / "stopped" / "train_results.json")["steps"] == 3 * 4
+    learning = flags.replace("/stopped", "/best").replace("--learning_rate=0", "--learning_rate=1e-2")
+    results = run(learning.replace("--early_stopping_patience 2", "--early_stopping_patience 1"))
+    f1 = [epoch["eval_squad_f1"] for epoch in results["epochs"]]
+    best = folder / "best" / f"checkpoint-{4 * (1 + f1.index(max(f1)))}" / "model.safetensors"
+    assert results["squad_f1"] == max(f1) and len(f1) > 1 + f1.index(max(f1))
+    assert (folder / "best/model.safetensors").read_bytes() == best.read_bytes()
 
 
 def test_unanswerable_questions_are_learned_and_scored(folder: Path) -> None:
