@@ -28,9 +28,11 @@ import tensorflow as tf
 
 from data_gen.records import ExampleEncoder, RecordSpec, write_records
 from pretraining.configuration import BertConfig
+from pretraining.estimators import session_config
 from pretraining.flops import training_flops
 from pretraining.input_pipeline import RecordFiles, training_batches
 from pretraining.replicas import Replicas
+from pretraining.settings import PretrainingSettings
 from pretraining.train_step import StepSettings, build_train_step
 
 LENGTH, QUESTIONS = 512, 30
@@ -61,14 +63,10 @@ def input_speed(files: RecordFiles, spec: RecordSpec, batch_size: int, seconds: 
 
 
 def training_speed(
-    files: RecordFiles, settings: StepSettings, batch_size: int, steps: int, onednn_bfloat16: bool
+    files: RecordFiles, settings: StepSettings, batch_size: int, steps: int, config: tf.compat.v1.ConfigProto
 ) -> tuple[float, float]:
     """Seconds from the program's start to the end of the first step, and the median step's seconds."""
-    session_config = tf.compat.v1.ConfigProto()
-    if onednn_bfloat16:
-        rewrite = session_config.graph_options.rewrite_options
-        rewrite.auto_mixed_precision_onednn_bfloat16 = rewrite.ON
-    with tf.Graph().as_default(), tf.compat.v1.Session(config=session_config) as session:
+    with tf.Graph().as_default(), tf.compat.v1.Session(config=config) as session:
         dataset = training_batches(files, settings.objectives, batch_size, seed=1)
         features = tf.compat.v1.data.make_one_shot_iterator(dataset).get_next()
         step = build_train_step(features, settings, Replicas())
@@ -99,7 +97,9 @@ def main() -> None:
         write_records(path, random_payloads(config, spec, arguments.records))
         files = RecordFiles((path,), (arguments.records,), ("",))
         settings = StepSettings(config, spec, 1e-4, 1000, 100)
-        first, seconds = training_speed(files, settings, arguments.batch_size, arguments.steps, arguments.use_bfloat16)
+        run = PretrainingSettings("", "", input_file=path, do_train=True, use_bfloat16=arguments.use_bfloat16)
+        session = session_config(run)
+        first, seconds = training_speed(files, settings, arguments.batch_size, arguments.steps, session)
         fed = input_speed(files, spec, arguments.batch_size, seconds=5.0)
     speed = arguments.batch_size / seconds
     print(f"config               {dataclasses.asdict(config)}")

@@ -219,11 +219,12 @@ def _common_run_config(settings: PretrainingSettings) -> dict[str, Any]:
         "save_summary_steps": None,
         # The graph's protos: seconds a save in pure-Python protobuf, and nobody reads them.
         "checkpoint_save_graph_def": False,
-        "session_config": _session_config(settings),
+        "session_config": session_config(settings),
     }
 
 
-def _session_config(settings: PretrainingSettings) -> tf.compat.v1.ConfigProto:
+def session_config(settings: PretrainingSettings) -> tf.compat.v1.ConfigProto:
+    """What --use_bfloat16, --use_xla and the devices ask of sessions."""
     session = tf.compat.v1.ConfigProto(allow_soft_placement=True)
     cpus = len(tf.config.list_logical_devices("CPU"))
     if cpus > 1:

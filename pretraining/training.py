@@ -1,5 +1,6 @@
 """A whole pretraining run: checks, training with resume, evaluation."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -158,6 +159,11 @@ class Runner:
                 )
         except tf.errors.DataLossError as error:
             raise record_files.name_damage(data.files) or error from error
+        except tf.errors.InvalidArgumentError as error:
+            feature = re.search(r"Key: .*", error.message)  # that could not be parsed
+            if not feature:
+                raise
+            raise InputError(f"{settings.input_file}: a record unlike the first ones: {feature[0]}") from error
         # TPUEstimator returns as if all were well where it loses its TPU; other workers come before the chief's file.
         if not stop.stopped and not checkpoints.appears(settings.output_dir, max_steps, 0 if is_chief() else 600):
             raise SessionLostError(f"no checkpoint of step {max_steps} in {settings.output_dir}")

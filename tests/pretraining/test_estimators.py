@@ -5,7 +5,8 @@ import json
 import pytest
 
 from common.cli import InputError
-from pretraining.estimators import is_chief
+from pretraining.estimators import is_chief, session_config
+from pretraining.settings import PretrainingSettings
 
 WORKERS = {"worker": ["localhost:1", "localhost:2"]}
 
@@ -29,3 +30,10 @@ def test_broken_tf_config_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TF_CONFIG", "{cluster")
     with pytest.raises(InputError, match="TF_CONFIG: broken JSON"):
         is_chief()
+
+
+@pytest.mark.parametrize("use_bfloat16", [True, False])
+def test_bfloat16_on_a_cpu_is_left_to_onednn(use_bfloat16: bool) -> None:
+    settings = PretrainingSettings("c", "o", input_file="r", do_train=True, use_bfloat16=use_bfloat16)
+    rewrite = session_config(settings).graph_options.rewrite_options
+    assert (rewrite.auto_mixed_precision_onednn_bfloat16 == rewrite.ON) is use_bfloat16

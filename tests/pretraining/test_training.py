@@ -17,8 +17,10 @@ import pytest
 import tensorflow as tf
 
 from common.cli import InputError
+from data_gen.records import ExampleEncoder, RecordSpec
 from pretraining import checkpoints, training
 from pretraining.hooks import NonFiniteError, SessionLostError, StopHook
+from pretraining.input_pipeline import parse
 from pretraining.run_log import RunLog
 from pretraining.settings import PretrainingSettings
 from pretraining.train_step import StepSettings, scored
@@ -272,6 +274,16 @@ def test_damage_that_training_meets_is_named(folder: Path, tmp_path: Path) -> No
 
     runner._estimators = Reading()
     with pytest.raises(InputError, match=r"00000-of-00001\.tfrecord: record 8: damaged"):
+        runner.train_and_evaluate()
+
+    def read_longer(*args: Any, **kwargs: Any) -> None:
+        (record,) = write_shards(tmp_path / "longer", [1], RecordSpec(24, 3, 2))
+        payload = ExampleEncoder(RecordSpec(24, 3, 2)).encode(record)
+        with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+            session.run(parse(tf.constant([payload]), SPEC))
+
+    runner._estimators.train = read_longer
+    with pytest.raises(InputError, match=r"tfrecord: a record unlike the first ones: Key: \w+, Index: 0"):
         runner.train_and_evaluate()
 
 
