@@ -127,13 +127,18 @@ class Runner:
         every = settings.eval_every_steps if settings.do_eval and settings.eval_every_steps else last
         stop = StopHook(alone=num_workers() == 1)
         with stop_on_sigterm(stop):
+            if settings.do_eval and is_chief() and (self._step >= last or self._lacks_evaluation(every)):
+                self.evaluate()
             while self._step < last and not stop.due:
                 self._train(min(last, (self._step // every + 1) * every), stop)
                 if settings.do_eval and is_chief() and not stop.requested:
                     self.evaluate()
-            if settings.do_eval and is_chief() and self._run.start_step >= last:
-                self.evaluate()
         return stop.requested
+
+    def _lacks_evaluation(self, every: int) -> bool:
+        """Whether a run was killed in the evaluation of the checkpoint that it goes on from."""
+        evaluated = {row["step"] for row in self._log.rows if row["kind"] == "eval"}
+        return self._step > 0 and self._step % every == 0 and self._step not in evaluated
 
     def _train(self, max_steps: int, stop: StopHook) -> None:
         settings, data = self._settings, self._data

@@ -137,6 +137,26 @@ def test_the_same_command_goes_on_from_the_last_checkpoint(
     assert [row["step"] for row in rows(copied) if row["kind"] == "train"] == [2, 4, 6]
 
 
+def test_an_evaluation_that_was_killed_is_made_up_for(
+    folder: Path, copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = settings(folder, copied, num_train_steps=6, do_eval=True, eval_every_steps=2)
+    evaluated: list[int] = []
+
+    def go_on() -> None:
+        runner = training.Runner(training.prepare(given))
+        monkeypatch.setattr(runner, "_train", lambda max_steps, stop: setattr(runner, "_step", max_steps))
+        monkeypatch.setattr(runner, "evaluate", lambda: evaluated.append(runner._step))
+        runner.train_and_evaluate()
+
+    go_on()
+    assert evaluated == [6]
+    lines = (copied / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (copied / "metrics.jsonl").write_text("".join(line for line in lines if '"eval"' not in line))
+    go_on()
+    assert evaluated == [6, 4, 6]
+
+
 def test_a_truncated_newest_checkpoint_falls_back(copied: Path, caplog: pytest.LogCaptureFixture) -> None:
     data = copied / "model.ckpt-4.data-00000-of-00001"
     data.write_bytes(data.read_bytes()[: data.stat().st_size // 2])
