@@ -1,7 +1,10 @@
-"""Checkpoints that the conversion tests share."""
+"""What the tests of this station share."""
+
+from collections.abc import Iterator
 
 import pytest
 
+from finetuning import run_qa
 from tests.finetuning.tiny_checkpoints import DIALECTS, TinyCheckpoint, make_checkpoint
 
 
@@ -10,3 +13,11 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, TinyCheckpoint]:
     """One checkpoint of each TensorFlow dialect."""
     folder = tmp_path_factory.mktemp("tiny")
     return {name: make_checkpoint(folder / name, name) for name in DIALECTS}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tensorboard_stays_whole() -> Iterator[None]:
+    """Entry points that run in this process would take TensorFlow from TensorBoard, for pretraining's tests too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_qa, "keep_tensorboard_from_tensorflow", lambda: None)
+        yield
