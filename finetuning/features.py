@@ -74,8 +74,12 @@ def question_template(tokenizer: Any, hide_sep: bool) -> InputTemplate:
     )
 
 
-def pair_template(tokenizer: Any) -> InputTemplate:
-    """The tokenizer's own way to join two texts, read off an example."""
+def pair_template(tokenizer: Any, num_token_types: int = 2) -> InputTemplate:
+    """The tokenizer's own way to join two texts, read off an example.
+
+    num_token_types: of the model, which may have fewer than its tokenizer tells apart: KLUE's RoBERTa has one, and a
+    tokenizer of BERT.
+    """
     encoded = tokenizer("1", "1")
     ids, sequences = encoded["input_ids"], encoded.sequence_ids(0)
     types = encoded.get("token_type_ids") or [0] * len(ids)
@@ -94,7 +98,7 @@ def pair_template(tokenizer: Any) -> InputTemplate:
         hidden_ids=(),
         cls_index=prefix.index(tokenizer.cls_token_id) if tokenizer.cls_token_id in prefix else 0,
         pad_id=tokenizer.pad_token_id,
-        uses_token_types="token_type_ids" in encoded,
+        uses_token_types="token_type_ids" in encoded and num_token_types > 1,
         explicit_positions=False,
     )
 

@@ -42,7 +42,10 @@ def load_qa_model(settings: ModelSettings, max_seq_length: int) -> QAModel:
     config, tokenizer = _load_config_and_tokenizer(settings)
     _check_model_type(settings, config)
     qass_head = config.model_type in QASS_HEADS if settings.qass_head is None else settings.qass_head
-    template = question_template(tokenizer, settings.hide_sep) if qass_head else pair_template(tokenizer)
+    if qass_head:
+        template = question_template(tokenizer, settings.hide_sep)
+    else:
+        template = pair_template(tokenizer, getattr(config, "type_vocab_size", None) or 0)
     _check_sizes(settings, config, tokenizer, max_seq_length, exact=config.model_type in QASS_HEADS)
     model = _load_model(settings, config, tokenizer, qass_head)
     if settings.initialize_new_qass and config.model_type in QASS_HEADS and qass_head:

@@ -15,7 +15,14 @@ from finetuning.qa_data import load_questions
 from finetuning.qa_model import load_qa_model
 from finetuning.qa_run import RunSettings, last_checkpoint, load_run_data, run_question_answering
 from finetuning.settings import DataSettings, ModelSettings, ScheduleSettings
-from tests.finetuning.tiny_qa import bert_folder, qass_folder, question_file, splinter_folder
+from tests.finetuning.tiny_qa import (
+    bert_folder,
+    electra_folder,
+    klue_roberta_folder,
+    qass_folder,
+    question_file,
+    splinter_folder,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 LEARN = "--learning_rate=1e-2 --max_seq_length 48 --doc_stride=16 --max_answer_length 6 --disable_tqdm True"
@@ -27,6 +34,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     qass_folder(path / "qass")
     splinter_folder(path / "splinter")
     bert_folder(path / "bert")
+    electra_folder(path / "electra")
+    klue_roberta_folder(path / "roberta")
     bert_folder(path / "bert_without_question", with_question=False)
     question_file(path / "questions.json")
     return path
@@ -191,6 +200,8 @@ def training_flags(folder: Path, name: str, model: str, steps: int = 6) -> str:
     [
         ("splinter", "", "SplinterForQuestionAnswering"),
         ("bert", "", "BertForQuestionAnswering"),
+        ("electra", "", "ElectraForQuestionAnswering"),
+        ("roberta", "", "RobertaForQuestionAnswering"),
         ("bert", "--qass_head=True", "ModelWithQASSHead"),
         ("qass", "--qass_head=False", "BertForQuestionAnswering"),
         ("qass", "--bf16 --gradient_accumulation_steps 2 --evaluate_every_epoch", "ModelWithQASSHead"),
@@ -315,6 +326,7 @@ def test_split_by_article_needs_one_file(folder: Path, tmp_path: Path) -> None:
         ("--tokenizer_name {folder}/bert_without_question --qass_head=False", "vocabulary has .* vocab_size"),
         ("--model_name_or_path {folder}/splinter --qass_head=False", "has no other head"),
         ("--max_seq_length 600", "found 600, .* has positions for 512"),
+        ("--model_name_or_path {folder}/roberta --max_seq_length 514", "found 514, .* has positions for 512"),
         ("--train_file {folder}/no.json", "no file matches"),
         ("--doc_stride 0", "doc_stride"),
         ("--output_format rouge", "output_format"),

@@ -9,6 +9,10 @@ from transformers import (
     BertConfig,
     BertForQuestionAnswering,
     BertTokenizer,
+    ElectraConfig,
+    ElectraForQuestionAnswering,
+    RobertaConfig,
+    RobertaForQuestionAnswering,
     SplinterConfig,
     SplinterForQuestionAnswering,
     SplinterTokenizer,
@@ -74,6 +78,27 @@ def splinter_folder(path: Path) -> Path:
     ids = {"question_token_id": pieces["[QUESTION]"], "pad_token_id": pieces["[PAD]"]}
     SplinterForQuestionAnswering(SplinterConfig(vocab_size=len(pieces), **SIZES, **ids)).save_pretrained(path)
     splinter_tokenizer().save_pretrained(path)
+    return path
+
+
+def electra_folder(path: Path) -> Path:
+    """As KoELECTRA: a smaller embedding, and a tokenizer of BERT."""
+    pieces = vocabulary()
+    torch.manual_seed(0)
+    config = ElectraConfig(vocab_size=len(pieces), embedding_size=16, pad_token_id=pieces["[PAD]"], **SIZES)
+    ElectraForQuestionAnswering(config).save_pretrained(path)
+    BertTokenizer(vocab=pieces, do_lower_case=False, strip_accents=False).save_pretrained(path)
+    return path
+
+
+def klue_roberta_folder(path: Path) -> Path:
+    """As KLUE's RoBERTa: one token type, positions that begin behind the padding id, and a tokenizer of BERT."""
+    pieces = vocabulary()
+    torch.manual_seed(0)
+    sizes = SIZES | {"max_position_embeddings": 514}
+    config = RobertaConfig(vocab_size=len(pieces), type_vocab_size=1, pad_token_id=pieces["[PAD]"], **sizes)
+    RobertaForQuestionAnswering(config).save_pretrained(path)
+    BertTokenizer(vocab=pieces, do_lower_case=False, strip_accents=False).save_pretrained(path)
     return path
 
 
