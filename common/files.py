@@ -1,5 +1,6 @@
-"""Files: output that appears whole or not at all (written beside its place, then renamed into it), and JSON input."""
+"""Files: output that appears whole or not at all (written beside its place, then renamed), JSON input, and sums."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -58,3 +59,12 @@ def read_json_object(path: Path, what: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise InputError(f"{path}: found {type(values).__name__}, expected a JSON object")
     return values
+
+
+def file_sha256(path: str | Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()  # not file_digest: TPU VM images have Python 3.10
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

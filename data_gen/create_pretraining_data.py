@@ -15,7 +15,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
 from absl import app, flags
 
 from common.cli import InputError, exit_with_one_line, expand_globs
-from data_gen.dataset_info import file_sha256
+from common.files import file_sha256
 from data_gen.generation import GenerationConfig
 from data_gen.masking import MaskingConfig
 from data_gen.packing import PACKINGS

@@ -1,7 +1,6 @@
 """dataset.json: what stands beside the records and says how they were made."""
 
 import dataclasses
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,12 +84,3 @@ class DatasetInfo:
             return cls(**values)
         except (KeyError, TypeError) as error:
             raise InputError(f"{path}: keys differ from the format's: {error}") from error
-
-
-def file_sha256(path: str | Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
-    digest = hashlib.sha256()  # not file_digest: TPU VM images have Python 3.10
-    with open(path, "rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()

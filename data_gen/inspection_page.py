@@ -8,8 +8,8 @@ from pathlib import Path
 from string import Template
 
 from common.cli import InputError
-from common.files import atomic_file
-from data_gen.dataset_info import DatasetInfo, file_sha256
+from common.files import atomic_file, file_sha256
+from data_gen.dataset_info import DatasetInfo
 from data_gen.inspection import (
     ANSWER,
     PADDING_BINS,

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from common.cli import InputError
-from data_gen.dataset_info import DATASET_FILE, DatasetInfo, ShardInfo, VocabInfo, file_sha256
+from common.files import file_sha256
+from data_gen.dataset_info import DATASET_FILE, DatasetInfo, ShardInfo, VocabInfo
 from data_gen.exclusion import load_excluded
 from data_gen.generation import GenerationConfig, RecordGenerator
 from data_gen.jobs import NgramJob, ShardJob, TaskWorker, gather

@@ -14,7 +14,8 @@ from absl import app
 from tqdm import tqdm
 
 from common.cli import InputError, exit_with_one_line
-from data_gen.dataset_info import DatasetInfo, ShardInfo, file_sha256
+from common.files import file_sha256
+from data_gen.dataset_info import DatasetInfo, ShardInfo
 from data_gen.records import read_records
 
 SHARD_PATTERN = "*.tfrecord"

@@ -1,6 +1,5 @@
 """Answers single questions with a fine-tuned model, in this process."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from finetuning.decoding import WindowSpans, best_spans, decode_documents
 from finetuning.features import FeatureSettings, build_features
 from finetuning.qa_data import QAExample
 from finetuning.qa_model import load_qa_model
-from finetuning.qa_run import RUN_SETTINGS
+from finetuning.qa_run import learned_with_hidden_sep
 from finetuning.qa_trainer import WindowCollator
 from finetuning.settings import ModelSettings
 
@@ -28,12 +27,6 @@ class AnswerSettings:
     n_best: int = 1
 
 
-def _learned_with_hidden_sep(model_dir: Path) -> bool:
-    """What run_qa.py noted about the model's training; the default where it noted nothing."""
-    path = model_dir / RUN_SETTINGS
-    return json.loads(path.read_text(encoding="utf-8"))["hide_sep"] if path.is_file() else ModelSettings.hide_sep
-
-
 class Answerer:
     """Holds a model; on a GPU where there is one."""
 
@@ -41,7 +34,8 @@ class Answerer:
         """Raises InputError for a folder that holds no fitting model."""
         logging.disable_progress_bar()
         self._settings = settings
-        model_settings = ModelSettings(model_name_or_path=model_dir, hide_sep=_learned_with_hidden_sep(Path(model_dir)))
+        hide_sep = learned_with_hidden_sep(Path(model_dir), ModelSettings.hide_sep)
+        model_settings = ModelSettings(model_name_or_path=model_dir, hide_sep=hide_sep)
         self._qa_model = load_qa_model(model_settings, settings.max_seq_length)
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._qa_model.model.to(self._device).eval()

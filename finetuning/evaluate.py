@@ -17,17 +17,8 @@ if not __package__:  # run as a file: import from the repository root, not from 
 
 from common.cli import InputError, exit_with_one_line
 from common.files import read_json_object
-from finetuning.metrics import METRICS, evaluate_oracle, evaluate_predictions
+from finetuning.metrics import METRICS, evaluate_oracle, evaluate_predictions, parse_metric_names
 from finetuning.qa_data import load_questions
-
-
-def parse_metric_names(names: str) -> tuple[str, ...]:
-    """Raises InputError for a name that is not one of METRICS."""
-    chosen = tuple(name.strip() for name in names.split(",") if name.strip())
-    unknown = [name for name in chosen if name not in METRICS]
-    if unknown or not chosen:
-        raise InputError(f"--output_format: found {unknown or names!r}, expected some of {','.join(METRICS)}")
-    return chosen
 
 
 def main() -> None:

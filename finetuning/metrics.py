@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from finetuning.qa_data import QAExample
+from common.cli import InputError
+from finetuning.qa_data import QAExample, has_unanswerable
 
 KORQUAD_BLANKS = str.maketrans(dict.fromkeys("'\"《》<>〈〉()‘’", " "))
 WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -83,8 +84,17 @@ METRICS = {
 KORQUAD_WITH_UNANSWERABLE = Metric(normalize_korquad, korquad_units, squad2_f1, empty_gold_counts=True)
 
 
-def metric_named(name: str, has_unanswerable: bool) -> Metric:
-    return KORQUAD_WITH_UNANSWERABLE if name == "korquad" and has_unanswerable else METRICS[name]
+def parse_metric_names(names: str) -> tuple[str, ...]:
+    """Raises InputError for a name that is not one of METRICS."""
+    chosen = tuple(name.strip() for name in names.split(",") if name.strip())
+    unknown = [name for name in chosen if name not in METRICS]
+    if unknown or not chosen:
+        raise InputError(f"--output_format: found {unknown or names!r}, expected some of {','.join(METRICS)}")
+    return chosen
+
+
+def metric_named(name: str, some_unanswerable: bool) -> Metric:
+    return KORQUAD_WITH_UNANSWERABLE if name == "korquad" and some_unanswerable else METRICS[name]
 
 
 def evaluate_predictions(
@@ -95,13 +105,13 @@ def evaluate_predictions(
     Where questions without an answer exist, squad2 also gives both scores on answerable and unanswerable ones apart.
     """
     answered = [example for example in examples if example.id in predictions]
-    has_unanswerable = any(not example.answerable for example in examples)
+    some_unanswerable = has_unanswerable(examples)
     results: dict[str, float | int] = {"total": len(examples), "unanswered": len(examples) - len(answered)}
     for name in names:
-        metric = metric_named(name, has_unanswerable)
+        metric = metric_named(name, some_unanswerable)
         scores = [(example, metric.score(predictions[example.id], example)) for example in answered]
         results |= _percent(name, [score for _, score in scores], len(examples))
-        if name == "squad2" and has_unanswerable:
+        if name == "squad2" and some_unanswerable:
             for part, answerable in (("has_answer", True), ("no_answer", False)):
                 chosen = [score for example, score in scores if example.answerable is answerable]
                 total = sum(example.answerable is answerable for example in examples)
@@ -119,7 +129,7 @@ def evaluate_oracle(
     nbest: Mapping[str, Sequence[Mapping[str, object]]], examples: Sequence[QAExample], name: str
 ) -> dict[str, float | int]:
     """The best scores that choosing from each question's n-best list could reach, in percent."""
-    metric = metric_named(name, any(not example.answerable for example in examples))
+    metric = metric_named(name, has_unanswerable(examples))
     best = []
     for example in examples:
         scores = [metric.score(str(candidate["text"]), example) for candidate in nbest.get(example.id, ())]

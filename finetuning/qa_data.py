@@ -60,6 +60,10 @@ class QAData:
         return dict(Counter(fault.reason for fault in self.faults))
 
 
+def has_unanswerable(examples: Iterable[QAExample]) -> bool:
+    return any(not example.answerable for example in examples)
+
+
 def load_questions(patterns: str) -> QAData:
     """Reads all files that comma-separated glob patterns name.
 

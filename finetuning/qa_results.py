@@ -11,7 +11,7 @@ from common.files import atomic_file
 from finetuning.decoding import Answer, Decoded
 from finetuning.features import QAFeatures
 from finetuning.metrics import best_null_threshold, evaluate_oracle, evaluate_predictions, metric_named
-from finetuning.qa_data import QAExample
+from finetuning.qa_data import QAExample, has_unanswerable
 
 PREDICTIONS = "predictions.json"
 NBEST = "nbest_predictions.json"
@@ -69,7 +69,7 @@ def score_run(
     decoded: dict[str, Decoded], examples: Sequence[QAExample], metric_names: Sequence[str], null_threshold: float
 ) -> tuple[dict[str, str], dict[str, list[dict[str, Any]]], dict[str, Any]]:
     """Predictions, n-best lists and scores of one run over `examples`."""
-    with_null = any(not example.answerable for example in examples)
+    with_null = has_unanswerable(examples)
     predictions = choose_answers(decoded, examples, null_threshold if with_null else None)
     nbest = nbest_lists(decoded, with_null)
     labelled = [example for example in examples if example.labelled]
@@ -93,8 +93,8 @@ def question_rows(
     `windows` are the characters [start, end) that each window of the question shows of the context.
     """
     windows = _window_characters(features)
-    has_unanswerable = any(not example.answerable for example in features.examples)
-    metrics = {name: metric_named(name, has_unanswerable) for name in metric_names}
+    some_unanswerable = has_unanswerable(features.examples)
+    metrics = {name: metric_named(name, some_unanswerable) for name in metric_names}
     for i, example in enumerate(features.examples):
         if not example.labelled:
             continue

@@ -18,9 +18,10 @@ import transformers
 from transformers import EarlyStoppingCallback, TrainingArguments, set_seed
 
 from common.cli import InputError
+from common.files import file_sha256
 from finetuning.decoding import Decoded, decode_documents
 from finetuning.features import FeatureSettings, QAFeatures, build_features
-from finetuning.qa_data import Fault, QAData, QAExample, load_questions, split_by_article, squad_json
+from finetuning.qa_data import Fault, QAData, QAExample, has_unanswerable, load_questions, split_by_article, squad_json
 from finetuning.qa_model import QAModel, load_qa_model
 from finetuning.qa_results import (
     EVAL_RESULTS,
@@ -131,7 +132,7 @@ def run_question_answering(settings: RunSettings, arguments: TrainingArguments, 
 def run_identity(settings: RunSettings, arguments: TrainingArguments, train: list[QAExample]) -> dict[str, Any]:
     """What must be equal for a training to be the same training."""
     identity = dataclasses.asdict(settings.model) | {"train_sha256": content_hash(train)}
-    identity |= {"model_sha256": _model_hash(Path(settings.model.model_name_or_path))}
+    identity["model_sha256"] = _model_sums(settings.model.model_name_or_path)
     identity |= {key: getattr(settings.data, key) for key in DATA_KEYS}
     identity |= {key: getattr(settings.schedule, key) for key in SCHEDULE_KEYS}
     identity |= {key: getattr(arguments, key) for key in TRAINING_KEYS}
@@ -144,16 +145,10 @@ def content_hash(examples: list[QAExample]) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _model_hash(folder: Path) -> str | None:
-    """SHA-256 of a model folder's config and weights; None for a model of the hub."""
-    files = [folder / "config.json", *sorted(folder.glob("*.safetensors"))]
-    if not files[0].is_file():
-        return None
-    digest = hashlib.sha256()
-    for path in files:
-        with open(path, "rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
+def _model_sums(model: str) -> list[str]:
+    """SHA-256 of a model folder's config and weights; none of a model of the hub."""
+    folder = Path(model)
+    return [file_sha256(path) for path in sorted([*folder.glob("config.json"), *folder.glob("*.safetensors")])]
 
 
 def _clear(output_dir: Path) -> None:
@@ -190,11 +185,15 @@ def _check_output_of_evaluation(output_dir: Path, settings: RunSettings) -> None
         found = json.loads(results.read_text(encoding="utf-8")).get("model")
         if found != model:
             raise InputError(f"{output_dir} holds answers of {found}, not of {model}; choose another folder")
-    learned = Path(model) / RUN_SETTINGS
-    if learned.is_file():
-        hide_sep = json.loads(learned.read_text(encoding="utf-8"))["hide_sep"]
-        if hide_sep != settings.model.hide_sep:
-            raise InputError(f"--hide_sep: found {settings.model.hide_sep}, expected {hide_sep} as {model} was trained")
+    hide_sep = learned_with_hidden_sep(Path(model), settings.model.hide_sep)
+    if hide_sep != settings.model.hide_sep:
+        raise InputError(f"--hide_sep: found {settings.model.hide_sep}, expected {hide_sep} as {model} was trained")
+
+
+def learned_with_hidden_sep(model: Path, default: bool) -> bool:
+    """What run.json notes of a model's training; the default where nothing is noted."""
+    path = model / RUN_SETTINGS
+    return json.loads(path.read_text(encoding="utf-8"))["hide_sep"] if path.is_file() else default
 
 
 def _features(data: QAData, qa_model: QAModel, settings: DataSettings, with_labels: bool) -> QAFeatures:
@@ -277,7 +276,7 @@ def last_checkpoint(output_dir: Path) -> Path | None:
 
 
 def _decode(trainer: QATrainer, features: QAFeatures, settings: DataSettings) -> dict[str, Decoded]:
-    with_null = any(not example.answerable for example in features.examples)
+    with_null = has_unanswerable(features.examples)
     if len(features) == 0:
         return {}
     return decode_documents(features, trainer.decode(features), settings.n_best_size, with_null)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from common.cli import InputError
-from finetuning.metrics import METRICS
+from finetuning.metrics import METRICS, parse_metric_names
 
 FULL = "full"  # the size of a study that learns from every question
 
@@ -63,13 +63,11 @@ class DataSettings:
             raise InputError(f"--split_by_article: found {self.split_by_article}, expected a share between 0 and 1")
         if self.split_by_article is not None and self.predict_file:
             raise InputError("--split_by_article: found --predict_file too, expected one of the two")
-        unknown = [name for name in self.metric_names if name not in METRICS]
-        if unknown or not self.metric_names:
-            raise InputError(f"--output_format: found {self.output_format!r}, expected some of {','.join(METRICS)}")
+        parse_metric_names(self.output_format)
 
     @property
     def metric_names(self) -> tuple[str, ...]:
-        return tuple(name.strip() for name in self.output_format.split(",") if name.strip())
+        return parse_metric_names(self.output_format)
 
 
 @dataclass(frozen=True)

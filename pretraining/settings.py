@@ -67,11 +67,9 @@ class PretrainingSettings:
     def _check_numbers(self) -> None:
         positive = ["train_batch_size", "eval_batch_size", "gradient_accumulation_steps", "learning_rate", "log_steps"]
         positive += ["num_train_steps", "save_checkpoints_steps", "num_tpu_cores", "shuffle_buffer_size"]
-        for name in positive:
+        lengths = ("max_seq_length", "max_questions_per_seq", "max_predictions_per_seq")
+        for name in (*positive, *(name for name in lengths if getattr(self, name) is not None)):
             if getattr(self, name) <= 0:
-                raise InputError(f"--{name}: found {getattr(self, name)}, expected more than 0")
-        for name in ("max_seq_length", "max_questions_per_seq", "max_predictions_per_seq"):
-            if getattr(self, name) is not None and getattr(self, name) <= 0:
                 raise InputError(f"--{name}: found {getattr(self, name)}, expected more than 0")
         not_negative = ("num_warmup_steps", "keep_checkpoint_max", "iterations_per_loop", "eval_every_steps")
         for name in (*not_negative, "max_eval_steps", "random_seed"):

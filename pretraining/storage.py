@@ -35,14 +35,17 @@ def read_text(path: str) -> str:
         return file.read().decode("utf-8")
 
 
-def read_json(path: str) -> Any:
+def read_json(path: str) -> dict[str, Any]:
     """Raises:
-    InputError: broken JSON.
+    InputError: broken JSON, or JSON that is no object.
     """
     try:
-        return json.loads(read_text(path))
+        values = json.loads(read_text(path))
     except ValueError as error:
         raise InputError(f"{path}: broken JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: found {type(values).__name__}, expected a JSON object")
+    return values
 
 
 def copy(source: str, target: str) -> None:

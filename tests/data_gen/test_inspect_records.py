@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from common.cli import InputError
-from data_gen.dataset_info import DatasetInfo, ShardInfo, VocabInfo, file_sha256
+from common.files import file_sha256
+from data_gen.dataset_info import DatasetInfo, ShardInfo, VocabInfo
 from data_gen.inspection import Run, Statistics, as_passage, frequent_ngrams, join_pieces, sampled_records
 from data_gen.inspection_page import PageSizes, write_page
 from data_gen.records import ExampleEncoder, RecordSpec, write_records

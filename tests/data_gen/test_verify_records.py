@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from common.cli import InputError
-from data_gen.dataset_info import file_sha256
+from common.files import file_sha256
 from data_gen.verify_records import verify_folder
 from tests.data_gen.small_corpus import run_over, write_corpus, write_vocabulary
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from data_gen.dataset_info import DatasetInfo, ShardInfo, VocabInfo, file_sha256
+from common.files import file_sha256
+from data_gen.dataset_info import DatasetInfo, ShardInfo, VocabInfo
 from data_gen.records import ExampleEncoder, RecordSpec, write_records
 from pretraining.configuration import BertConfig
 

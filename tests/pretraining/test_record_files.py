@@ -131,6 +131,9 @@ def test_several_folders_are_checked_each(tmp_path: Path) -> None:
     (tmp_path / "b/dataset.json").write_text(json.dumps(info))
     with pytest.raises(InputError, match="records of different vocabularies"):
         open_dataset(both, SPEC, CONFIG)
+    (tmp_path / "b/dataset.json").write_text("[]")
+    with pytest.raises(InputError, match=r"b/dataset\.json: found list, expected a JSON object"):
+        open_dataset(both, SPEC, CONFIG)
 
 
 def test_records_and_dataset_json_in_a_bucket(tmp_path: Path) -> None:
