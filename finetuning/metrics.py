@@ -142,12 +142,12 @@ def best_null_threshold(
 ) -> dict[str, float]:
     """The threshold on (null score − best span score) that gives the best SQuAD 2.0 F1, and that F1 in percent.
 
-    predictions: the best non-empty answer of each question. A question whose difference is above the threshold gets
-    the empty answer.
+    predictions: the best non-empty answer of each question. A question whose difference is above the threshold, or that
+    has none, gets the empty answer.
     """
     metric = METRICS["squad2"]
     ordered = sorted((e for e in examples if e.id in null_differences), key=lambda e: null_differences[e.id])
-    current = float(sum(not example.answerable for example in ordered))
+    current = float(sum(not example.answerable for example in examples))
     best_score, best_threshold = current, min(null_differences.values(), default=0.0) - 1.0
     for example in ordered:
         gain = metric.score(predictions[example.id], example)[1] if example.answerable else 0.0

@@ -49,19 +49,24 @@ def choose_answers(
     return predictions
 
 
-def nbest_lists(decoded: dict[str, Decoded], with_null: bool) -> dict[str, list[dict[str, Any]]]:
+def nbest_lists(
+    decoded: dict[str, Decoded], examples: Sequence[QAExample], with_null: bool
+) -> dict[str, list[dict[str, Any]]]:
     """All answers of each question, best first; `with_null`, the empty one among them at its score's place."""
     lists = {}
-    for question, found in decoded.items():
-        answers = list(found.answers)
-        if with_null and answers:
+    for example in examples:
+        found = decoded.get(example.id)
+        answers = list(found.answers) if found else []
+        if with_null and not answers:
+            answers = [Answer("", 0, 0, 0.0, 1.0)]
+        elif with_null and found:
             best = answers[0]
             # probabilities of one question have the same denominator, so their ratios are those of the scores
             score = best.score + found.null_difference
             ratio = math.exp(min(found.null_difference, 700.0))
             answers.append(Answer("", 0, 0, score, min(best.probability * ratio, 1.0)))
             answers.sort(key=lambda answer: -answer.score)
-        lists[question] = [asdict(answer) for answer in answers]
+        lists[example.id] = [asdict(answer) for answer in answers]
     return lists
 
 
@@ -71,7 +76,7 @@ def score_run(
     """Predictions, n-best lists and scores of one run over `examples`."""
     with_null = has_unanswerable(examples)
     predictions = choose_answers(decoded, examples, null_threshold if with_null else None)
-    nbest = nbest_lists(decoded, with_null)
+    nbest = nbest_lists(decoded, examples, with_null)
     labelled = [example for example in examples if example.labelled]
     if not labelled:
         return predictions, nbest, {"total": 0, "unlabelled": len(examples)}

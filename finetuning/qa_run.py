@@ -115,6 +115,7 @@ def run_question_answering(settings: RunSettings, arguments: TrainingArguments, 
     if train_features is not None and len(train_features) == 0:
         raise InputError(f"no question to learn from is usable: {train_features.fault_counts()}")
     trainer = _make_trainer(settings, arguments, qa_model, train_features, eval_features)
+    trainer.accelerator.wait_for_everyone()  # all processes have looked at the folder before one writes to it
     if trainer.is_world_process_zero():
         if identity is not None:
             if overwrite:  # only now, when nothing is left that could be wrong with the new run

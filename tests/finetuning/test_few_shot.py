@@ -108,6 +108,23 @@ def test_a_study_runs_reports_and_goes_on(tmp_path: Path, monkeypatch: pytest.Mo
         study("--sizes 4 full")
 
 
+def test_a_study_that_stops_early_scores_the_best_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    qass_folder(tmp_path / "Qass")
+    command = (
+        f"run_few_shot.py --train_file {question_file(tmp_path / 'questions.json')} --split_by_article 0.75 "
+        f"--output_dir {tmp_path}/study --models {tmp_path}/Qass --sizes 16 --num_samples 1 --min_steps 1 "
+        "--num_train_epochs 20 --learning_rate 1e-2 --max_seq_length 48 --disable_tqdm True --bootstrap_samples 50 "
+        "--evaluate_every_epoch --early_stopping_patience 2"
+    )
+    monkeypatch.setattr(sys, "argv", command.split())
+    run_few_shot.main()
+    run_dir = tmp_path / "study" / "runs" / "Qass" / "16-0"
+    results = json.loads((run_dir / "eval_results.json").read_text(encoding="utf-8"))
+    f1 = [epoch["eval_korquad_f1"] for epoch in results["epochs"]]
+    assert results["korquad_f1"] == max(f1) > f1[-1] and f1.index(max(f1)) == len(f1) - 3 < 17
+    assert not list(run_dir.rglob("*.safetensors"))
+
+
 def fake_run(folder: Path, model: str, sample: int, scores: list[float]) -> Run:
     path = folder / f"{model}-{sample}.jsonl"
     rows = [{"korquad_exact_match": score, "korquad_f1": score} for score in scores]

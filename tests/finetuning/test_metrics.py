@@ -87,17 +87,20 @@ def test_oracle_takes_the_best_candidate() -> None:
 
 
 def test_best_null_threshold_against_every_threshold() -> None:
-    examples = [example("1", "cat"), example("2"), example("3", "dog"), example("4"), example("5", "a b")]
+    examples = [example("1", "cat"), example("2"), example("3", "dog"), example("4"), example("5", "a b"), example("6")]
     differences = {"1": -3.0, "2": 2.0, "3": 1.0, "4": -1.0, "5": 4.0}
-    predictions = {"1": "cat", "2": "x", "3": "dog", "4": "y", "5": "b c"}
+    predictions = {"1": "cat", "2": "x", "3": "dog", "4": "y", "5": "b c", "6": ""}
     found = best_null_threshold(differences, predictions, examples)
 
     def f1_at(threshold: float) -> float:
-        chosen = {key: text if differences[key] <= threshold else "" for key, text in predictions.items()}
+        chosen = {
+            key: text if differences.get(key, float("inf")) <= threshold else "" for key, text in predictions.items()
+        }
         return evaluate_predictions(chosen, examples, ["squad2"])["squad2_f1"]
 
     assert found["best_f1_at_threshold"] == approx(f1_at(found["best_null_threshold"]))
     assert found["best_f1_at_threshold"] == approx(max(f1_at(t) for t in [-9.0, *differences.values()]))
+    assert best_null_threshold({}, {"6": ""}, examples[5:])["best_f1_at_threshold"] == 100
 
 
 @given(KOREAN_TEXT, KOREAN_TEXT)

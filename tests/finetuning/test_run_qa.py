@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from common.cli import InputError
 from finetuning import answering, evaluate, predict, run_qa
@@ -232,6 +233,27 @@ def test_the_same_seed_gives_the_same_predictions_also_after_a_resumption(folder
     assert (twice / "nbest_predictions.json").read_bytes() == results["once"]
 
 
+def test_accumulated_parts_and_two_processes_learn_what_one_batch_does(folder: Path) -> None:
+    qass_folder(folder / "still", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    shared = " --train_sampling_strategy sequential --optim sgd --learning_rate 0.01 --max_grad_norm 1000 --use_cpu"
+    flags = {name: training_flags(folder, name, "still") + shared for name in ("whole", "parts", "processes")}
+    halves = {name: flags[name].replace("train_batch_size 8", "train_batch_size 4") for name in flags}
+    results = [run(flags["whole"]), run(halves["parts"] + " --gradient_accumulation_steps 2")]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command = [*torchrun, "finetuning/run_qa.py", *halves["processes"].split()]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    results.append(json.loads(done.stdout[done.stdout.index('{\n  "total"') :]))
+    before, whole, *others = (load_file(folder / name / "model.safetensors") for name in ("still", *flags))
+    assert max((whole[name] - before[name]).abs().max() for name in whole) > 0.01
+    for other in others:
+        assert max((whole[name] - other[name]).abs().max() for name in whole) < 1e-6
+    answers = [read(folder / name / "predictions.json") for name in flags]
+    assert answers[0] == answers[1] == answers[2] and len(answers[0]) == 8
+    assert results[0]["korquad_f1"] == results[1]["korquad_f1"] == results[2]["korquad_f1"]
+    assert [read(folder / name / "train_results.json")["steps"] for name in flags] == [6, 6, 6]
+
+
 def test_early_stopping_keeps_the_best_epoch(folder: Path) -> None:
     flags = training_flags(folder, "stopped", "qass").replace("--learning_rate=1e-2", "--learning_rate=0")
     flags += " --num_train_epochs 9 --evaluate_every_epoch --early_stopping_patience 2 --output_format squad,korquad"
@@ -250,15 +272,18 @@ def test_unanswerable_questions_are_learned_and_scored(folder: Path) -> None:
     questions = read(folder / "questions.json")
     for article in questions["data"][::2]:
         article["paragraphs"][0]["qas"][0] |= {"is_impossible": True, "answers": []}
+    unseen = {"id": "unseen", "question": "누가?", "is_impossible": True, "answers": []}
+    questions["data"][0]["paragraphs"].append({"context": "\u200b", "qas": [unseen]})  # no wordpiece, so no window
     (folder / "squad2.json").write_text(json.dumps(questions), encoding="utf-8")
     flags = training_flags(folder, "squad2", "qass").replace("questions.json", "squad2.json")
     results = run(flags + " --output_format squad2,korquad --null_score_diff_threshold=-1000")
-    assert set(read(folder / "squad2" / "predictions.json").values()) == {
-        ""
-    }  # so low a threshold silences every answer
+    assert results["questions_without_window"] == 1
+    answers = read(folder / "squad2" / "predictions.json").values()
+    assert set(answers) == {""}  # so low a threshold silences every answer
     assert results["squad2_no_answer_f1"] == 100 and results["squad2_has_answer_f1"] == 0
     assert results["best_f1_at_threshold"] >= results["squad2_f1"]
     nbest = read(folder / "squad2" / "nbest_predictions.json")
+    assert list(nbest) == list(read(folder / "squad2" / "predictions.json")) and len(nbest["unseen"]) == 1
     for answers in nbest.values():
         assert [answer["text"] for answer in answers].count("") == 1
         assert [answer["score"] for answer in answers] == sorted((a["score"] for a in answers), reverse=True)
