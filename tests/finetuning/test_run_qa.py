@@ -240,7 +240,7 @@ def test_accumulated_parts_and_two_processes_learn_what_one_batch_does(folder: P
     halves = {name: flags[name].replace("train_batch_size 8", "train_batch_size 4") for name in flags}
     results = [run(flags["whole"]), run(halves["parts"] + " --gradient_accumulation_steps 2")]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    command = [*torchrun, "finetuning/run_qa.py", *halves["processes"].split()]
+    command = [*torchrun, "finetuning/run_qa.py", *halves["processes"].split(), "--full_determinism"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     results.append(json.loads(done.stdout[done.stdout.index('{\n  "total"') :]))
