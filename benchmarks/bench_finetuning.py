@@ -139,6 +139,7 @@ class Contestant:
         trainer.optimizer.step()
         trainer.lr_scheduler.step()
         trainer.optimizer.zero_grad()
+        loss.item()  # waits for a GPU
         self.train_seconds.append(time.perf_counter() - started)
 
     def answer(self, examples: list[QAExample]) -> None:
@@ -161,12 +162,11 @@ def measure(
         for first in range(0, len(held_out), QUESTIONS_IN_TURN):
             for contestant in contestants.values():
                 contestant.answer(held_out[first : first + QUESTIONS_IN_TURN])
+    windows = flags.steps * flags.batch_size
     return {
         name: asdict(recipes[name])
         | {
-            "train_windows_per_second": flags.steps
-            * flags.batch_size
-            / sum(contestant.train_seconds[flags.warmup_steps :]),
+            "train_windows_per_second": windows / sum(contestant.train_seconds[flags.warmup_steps :]),
             "eval_windows_per_second": contestant.eval_windows / contestant.eval_seconds,
         }
         | score_run(contestant.decoded, held_out, ["korquad"], 0.0)[2]
