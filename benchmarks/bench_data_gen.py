@@ -17,15 +17,15 @@ if not __package__:  # run as a file: import from the repository root, not from 
 
 from absl import app, flags
 
-from common.cli import exit_with_one_line, expand_globs
-from data_gen.generation import GenerationConfig, RecordGenerator
-from data_gen.jobs import ShardJob
-from data_gen.masking import MaskingConfig
-from data_gen.pipeline import PipelineConfig, run
-from data_gen.readers import ReaderOptions, plan_units, read_unit
-from data_gen.spans import BOUNDARIES, span_tables
-from data_gen.stopwords import load_stopwords
-from data_gen.tokenization import TextTokenizer, Vocabulary
+from data_gen.corpora.reading import ReaderOptions, plan_units, read_unit
+from data_gen.passages.generation import GenerationConfig, RecordGenerator
+from data_gen.passages.masking import MaskingConfig
+from data_gen.passages.tokenization import TextTokenizer, Vocabulary
+from data_gen.runs.jobs import ShardJob
+from data_gen.runs.pipeline import PipelineConfig, run
+from data_gen.spans.clusters import BOUNDARIES, span_tables
+from data_gen.spans.stopwords import load_stopwords
+from kosplinter_common.cli import exit_with_one_line, expand_globs
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("input_file", None, "Plain text to measure on: glob patterns, comma separated.")

@@ -29,17 +29,17 @@ from torch.nn import functional
 from torch.utils.data import RandomSampler
 from transformers import SplinterTokenizer, set_seed
 
-from common.cli import exit_with_one_line
-from finetuning.decoding import Decoded, WindowSpans, best_spans, decode_documents
-from finetuning.features import FeatureSettings, QAFeatures, build_features
+from finetuning.flags import QATrainingArguments
 from finetuning.modeling import ModelWithQASSHead, QASSConfig
-from finetuning.qa_data import QAExample, load_questions, split_by_article
-from finetuning.qa_model import QAModel, load_qa_model
-from finetuning.qa_results import score_run
-from finetuning.qa_run import peak_memory
-from finetuning.qa_trainer import QATrainer, WindowCollator
-from finetuning.run_qa import QATrainingArguments
-from finetuning.settings import ModelSettings
+from finetuning.qa.decoding import Decoded, WindowSpans, best_spans, decode_documents
+from finetuning.qa.features import FeatureSettings, QAFeatures, WindowCollator, build_features
+from finetuning.qa.model import QAModel, load_qa_model
+from finetuning.qa.questions import QAExample, load_questions, split_by_article
+from finetuning.qa.results import score_run
+from finetuning.qa.run import peak_memory
+from finetuning.qa.settings import ModelSettings
+from finetuning.qa.trainer import QATrainer
+from kosplinter_common.cli import exit_with_one_line
 
 MAX_SEQ_LENGTH, MAX_ANSWER_LENGTH, N_BEST = 384, 30, 20
 QUESTIONS_IN_TURN = 50

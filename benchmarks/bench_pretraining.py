@@ -26,14 +26,15 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 import tensorflow as tf
 
-from data_gen.records import ExampleEncoder, RecordSpec, write_records
-from pretraining.configuration import BertConfig
-from pretraining.estimators import session_config
-from pretraining.flops import training_flops
-from pretraining.input_pipeline import RecordFiles, training_batches
-from pretraining.replicas import Replicas
+from kosplinter_common.records.examples import ExampleEncoder, RecordSpec
+from kosplinter_common.records.tfrecords import write_records
+from pretraining.input.pipeline import RecordFiles, training_batches
+from pretraining.model.configuration import BertConfig
+from pretraining.model.flops import training_flops
+from pretraining.model.replicas import Replicas
 from pretraining.settings import PretrainingSettings
-from pretraining.train_step import StepSettings, build_train_step
+from pretraining.training.estimators import session_config
+from pretraining.training.train_step import StepSettings, build_train_step
 
 LENGTH, QUESTIONS = 512, 30
 

@@ -18,29 +18,22 @@ from absl import app, flags
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from common.cli import InputError, exit_with_one_line
-from data_gen import create_pretraining_data
-from data_gen.beam_job import BeamConfig, run
-from data_gen.remote_files import matching_files
+import data_gen.flags
+from data_gen.beam.job import BeamConfig, run
+from data_gen.beam.remote_files import matching_files
+from data_gen.flags import FLAGS, common_settings
+from kosplinter_common.cli import InputError, exit_with_one_line
 
-FLAGS = flags.FLAGS
 _REPOSITORY = str(Path(__file__).resolve().parents[1])
 
 
 def _beam_config() -> BeamConfig:
     return BeamConfig(
-        input_files=matching_files(FLAGS.input_file),
+        **common_settings(),
+        input_files=tuple(matching_files(FLAGS.input_file)),
         output_dir=FLAGS.output_dir,
         vocab_file=FLAGS.vocab_file,
-        generation=create_pretraining_data.generation_from_flags(),
-        do_lower_case=FLAGS.do_lower_case,
-        corpus_format=FLAGS.corpus_format,
-        reader_options=create_pretraining_data.reader_options_from_flags(),
-        stopwords=create_pretraining_data.stopwords_from_flags(),
         exclude_ngrams=tuple(matching_files(FLAGS.exclude_ngrams)) if FLAGS.exclude_ngrams else (),
-        num_shards=FLAGS.num_shards,
-        unit_bytes=FLAGS.unit_kb << 10,
-        flags=create_pretraining_data.flag_values(),
     )
 
 
@@ -74,5 +67,6 @@ def main(argv: list[str]) -> None:
 
 if __name__ == "__main__":
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the workers are the parallelism
+    flags.adopt_module_key_flags(data_gen.flags)  # --help shows them
     flags.mark_flags_as_required(["input_file", "output_dir", "vocab_file"])
     app.run(main, flags_parser=lambda argv: FLAGS(argv, known_only=True))

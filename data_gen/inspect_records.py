@@ -12,8 +12,8 @@ if not __package__:  # run as a file: import from the repository root, not from 
 
 from absl import app, flags
 
-from common.cli import exit_with_one_line
-from data_gen.inspection_page import PageSizes, write_page
+from data_gen.inspection.page import PageSizes, write_page
+from kosplinter_common.cli import exit_with_one_line
 
 FLAGS = flags.FLAGS
 

@@ -13,10 +13,10 @@ if not __package__:  # run as a file: import from the repository root, not from 
 from absl import app
 from tqdm import tqdm
 
-from common.cli import InputError, exit_with_one_line
-from common.files import file_sha256
-from data_gen.dataset_info import DatasetInfo, ShardInfo
-from data_gen.records import read_records
+from kosplinter_common.cli import InputError, exit_with_one_line
+from kosplinter_common.files import file_sha256
+from kosplinter_common.records.dataset_info import DatasetInfo, ShardInfo
+from kosplinter_common.records.tfrecords import read_records
 
 SHARD_PATTERN = "*.tfrecord"
 

@@ -16,7 +16,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow complains of missing GPUs
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # transformers, of heads that an encoder has no use for
 
-from common.cli import exit_with_one_line
+from kosplinter_common.cli import exit_with_one_line
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -15,10 +15,10 @@ from typing import Any
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from common.cli import InputError, exit_with_one_line
-from common.files import read_json_object
-from finetuning.metrics import METRICS, evaluate_oracle, evaluate_predictions, parse_metric_names
-from finetuning.qa_data import load_questions
+from finetuning.qa.metrics import METRICS, evaluate_oracle, evaluate_predictions, parse_metric_names
+from finetuning.qa.questions import load_questions
+from kosplinter_common.cli import InputError, exit_with_one_line
+from kosplinter_common.files import read_json_object
 
 
 def main() -> None:

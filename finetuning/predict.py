@@ -15,7 +15,8 @@ from pathlib import Path
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from common.cli import InputError, exit_with_one_line
+from finetuning.qa.usage import usage_of
+from kosplinter_common.cli import InputError, exit_with_one_line
 
 
 def parse_flags() -> argparse.Namespace:
@@ -25,10 +26,11 @@ def parse_flags() -> argparse.Namespace:
     parser.add_argument("--question", action="append", default=[], help="may be given several times")
     parser.add_argument("--interactive", action="store_true", help="ask at a prompt, until an empty line")
     parser.add_argument("--n_best", type=int, default=1, help="answers to print per question")
-    parser.add_argument("--max_seq_length", type=int, default=384)
-    parser.add_argument("--doc_stride", type=int, default=128)
-    parser.add_argument("--max_answer_length", type=int, default=30)
+    parser.add_argument("--max_seq_length", type=int, default=384, help="default: what the model was trained with")
+    parser.add_argument("--doc_stride", type=int, default=128, help="likewise")
+    parser.add_argument("--max_answer_length", type=int, default=30, help="likewise")
     parser.add_argument("--json", action="store_true", help="one JSON object per question")
+    parser.set_defaults(**usage_of(parser.parse_args().model))
     flags = parser.parse_args()
     if not flags.question and not flags.interactive:
         raise InputError("nothing to do: expected --question or --interactive")
@@ -51,7 +53,7 @@ def main() -> None:
     flags = parse_flags()
     context = read_context(flags.context_file)
 
-    from finetuning.answering import Answerer, AnswerSettings
+    from finetuning.qa.answering import Answerer, AnswerSettings
 
     settings = AnswerSettings(flags.max_seq_length, flags.doc_stride, flags.max_answer_length, flags.n_best)
     answerer = Answerer(flags.model, settings)

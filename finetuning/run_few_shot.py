@@ -15,9 +15,9 @@ from pathlib import Path
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from common.cli import InputError, exit_with_one_line
-from finetuning.run_qa import SETTINGS, make_parser, parse_settings, prepare_training_arguments
-from finetuning.settings import StudySettings
+from finetuning.flags import SETTINGS, make_parser, parse_settings, prepare_training_arguments
+from finetuning.qa.settings import StudySettings
+from kosplinter_common.cli import InputError, exit_with_one_line
 
 
 def main() -> None:
@@ -33,12 +33,12 @@ def main() -> None:
     if "--save_strategy" not in " ".join(sys.argv) and not schedule.early_stopping_patience:
         arguments.save_strategy = "no"  # a study goes on by whole runs
 
-    from finetuning.few_shot import run_study
-    from finetuning.few_shot_plot import draw_learning_curve
-    from finetuning.few_shot_report import compare, markdown_report, summarize
-    from finetuning.qa_data import squad_json
-    from finetuning.qa_results import write_json, write_text
-    from finetuning.qa_run import RunSettings, load_run_data
+    from finetuning.qa.identity import RunSettings
+    from finetuning.qa.questions import squad_json
+    from finetuning.qa.results import write_json, write_text
+    from finetuning.qa.run import load_run_data
+    from finetuning.study.protocol import run_study
+    from finetuning.study.report import compare, draw_learning_curve, markdown_report, summarize
 
     output_dir = Path(arguments.output_dir)
     run_data = load_run_data(data, do_train=True, do_eval=True)

@@ -22,7 +22,7 @@ os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 from absl import app, flags
 
-from common.cli import InputError, exit_with_one_line
+from kosplinter_common.cli import InputError, exit_with_one_line
 from pretraining.settings import MAX_PREDICTIONS_PER_SEQ, MAX_QUESTIONS_PER_SEQ, MAX_SEQ_LENGTH, PretrainingSettings
 
 FLAGS = flags.FLAGS
@@ -51,10 +51,10 @@ def main(argv: list[str]) -> None:
 
     import tensorflow as tf
 
-    from data_gen.records import RecordSpec
-    from pretraining import tpu_report
-    from pretraining.configuration import BertConfig
-    from pretraining.train_step import StepSettings
+    from kosplinter_common.records.examples import RecordSpec
+    from pretraining.model.configuration import BertConfig
+    from pretraining.tpu import report as tpu_report
+    from pretraining.training.train_step import StepSettings
 
     tf.compat.v1.logging.set_verbosity(tf.compat.v1.logging.ERROR)
     step = StepSettings(

@@ -23,7 +23,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read when TensorFlow is im
 
 from absl import app, flags, logging
 
-from common.cli import exit_with_one_line
+from kosplinter_common.cli import exit_with_one_line
 from pretraining.settings import PretrainingSettings
 
 _DEFAULTS: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(PretrainingSettings)}
@@ -91,7 +91,7 @@ flags.mark_flags_as_required(["bert_config_file", "output_dir"])
 def main(argv: list[str]) -> None:
     import tensorflow as tf
 
-    from pretraining.training import run
+    from pretraining.training.run import run
 
     # TPUEstimator is made for TF1's behaviour; one behaviour for all devices.
     tf.compat.v1.disable_v2_behavior()

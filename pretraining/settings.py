@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from common.cli import InputError
-from data_gen.records import RecordSpec
+from kosplinter_common.cli import InputError
+from kosplinter_common.records.examples import RecordSpec
 
 # The paper's limits (section 5.1 and appendix A), where neither a flag nor dataset.json says otherwise.
 MAX_SEQ_LENGTH = 512

@@ -16,7 +16,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT)
 
-from common.cli import InputError, exit_with_one_line
+from kosplinter_common.cli import InputError, exit_with_one_line
 
 SAMPLE = Path("sample")
 OUTPUT = Path("output/quickstart")

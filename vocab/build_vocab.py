@@ -21,9 +21,9 @@ if not __package__:  # run as a file: import from the repository root, not from 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from tqdm import tqdm
 
-from common.cli import InputError, exit_with_one_line, expand_globs
-from common.files import atomic_file
-from data_gen.readers import ReaderOptions, plan_units, read_unit
+from data_gen.corpora.reading import ReaderOptions, plan_units, read_unit
+from kosplinter_common.cli import InputError, exit_with_one_line, expand_globs
+from kosplinter_common.files import atomic_file
 
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[QUESTION]"]
 # Always a piece, whatever the corpus: SplinterTokenizer writes "[QUESTION] ." behind a question.

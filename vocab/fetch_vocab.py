@@ -15,8 +15,8 @@ from pathlib import Path
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from common.cli import InputError, exit_with_one_line
-from common.files import atomic_file
+from kosplinter_common.cli import InputError, exit_with_one_line
+from kosplinter_common.files import atomic_file
 
 DEFAULT_BASE_URL = "https://raw.githubusercontent.com"
 TIMEOUT_SECONDS = 30

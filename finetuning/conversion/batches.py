@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from common.cli import InputError, expand_globs
 from finetuning.conversion.vocabulary import CLS, PAD, QUESTION, SEP, SPECIAL_TOKENS, Vocabulary
+from kosplinter_common.cli import InputError, expand_globs
 
 IntArray = npt.NDArray[np.int64]
 
@@ -47,7 +47,8 @@ def batch_from_records(patterns: str, vocab_size: int, max_length: int) -> Batch
     Raises:
       InputError: no such file, no spans in them, or records that the model cannot take.
     """
-    from data_gen.records import decode_example, read_payloads  # compiles with numba: only where it is needed
+    from kosplinter_common.records.examples import decode_example
+    from kosplinter_common.records.tfrecords import read_payloads  # compiles with numba: only where it is needed
 
     path = expand_globs(patterns)[0]
     try:

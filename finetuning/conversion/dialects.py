@@ -8,12 +8,12 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from common.cli import InputError
-from common.files import read_json_object
 from finetuning.conversion import names
 from finetuning.conversion.names import Shape, TorchLayout
 from finetuning.conversion.tensors import Array, Checkpoint, TensorReader
-from pretraining.modeling import BertConfig
+from kosplinter_common.cli import InputError
+from kosplinter_common.files import read_json_object
+from pretraining.model.modeling import BertConfig
 
 # Only configs of this project have this key: it says that `hidden_act` has Hugging Face's meaning.
 OWN_CONFIG_KEY = "qass_layer_norm_eps"

@@ -18,7 +18,7 @@ def run_encoder(source: Source, batch: Batch) -> Hidden:
     """Hidden states of the pretraining graph, [rows, length, H]."""
     import tensorflow as tf
 
-    from pretraining import modeling
+    from pretraining.model import modeling
 
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         input_ids, input_mask = (tf.constant(values, tf.int32) for values in (batch.input_ids, batch.input_mask))

@@ -12,8 +12,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from common.cli import InputError
 from finetuning.conversion.names import Shape
+from kosplinter_common.cli import InputError
 
 Array = npt.NDArray[np.float32]
 

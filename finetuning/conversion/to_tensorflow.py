@@ -9,13 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from common.cli import InputError
-from common.files import atomic_directory
 from finetuning.conversion.batches import random_batch
 from finetuning.conversion.dialects import Source, describe_ignored, open_source
 from finetuning.conversion.encoders import run_encoder, run_transformers
 from finetuning.conversion.names import Shape
-from finetuning.conversion.surgery import EXACT_FOLD_ERROR, append_question_row, fold_projection, fold_token_types
 from finetuning.conversion.tensors import Checkpoint, check_output, locate, open_reader
 from finetuning.conversion.to_torch import find_config
 from finetuning.conversion.verification import TOLERANCE, difference
@@ -29,6 +26,14 @@ from finetuning.conversion.vocabulary import (
     find_vocabulary,
     place_question_token,
 )
+from finetuning.conversion.weight_transforms import (
+    EXACT_FOLD_ERROR,
+    append_question_row,
+    fold_projection,
+    fold_token_types,
+)
+from kosplinter_common.cli import InputError
+from kosplinter_common.files import atomic_directory
 
 CHECKPOINT_NAME = "model.ckpt"
 CONFIG_FILE = "bert_config.json"

@@ -3,16 +3,16 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.cli import InputError
-from common.files import atomic_directory
 from finetuning.conversion.batches import Batch, batch_from_records, batch_from_text, random_batch
 from finetuning.conversion.dialects import Source, describe_ignored, open_source
 from finetuning.conversion.model_card import find_provenance, model_card
-from finetuning.conversion.surgery import fold_projection, with_new_head
 from finetuning.conversion.tensors import SAFETENSORS_FILE, Checkpoint, check_output, locate, open_reader
 from finetuning.conversion.torch_writing import Format, stock_obstacles, write_model
 from finetuning.conversion.verification import TOLERANCE, Report, verify
 from finetuning.conversion.vocabulary import SPECIAL_TOKENS, Vocabulary, find_vocabulary, write_tokenizer
+from finetuning.conversion.weight_transforms import fold_projection, with_new_head
+from kosplinter_common.cli import InputError
+from kosplinter_common.files import atomic_directory
 
 SAMPLE_TEXT = Path(__file__).resolve().parents[2] / "sample"
 

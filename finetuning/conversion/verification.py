@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from common.cli import InputError
 from finetuning.conversion import names
 from finetuning.conversion.batches import Batch
 from finetuning.conversion.dialects import Dialect, Source
-from finetuning.conversion.surgery import fold_token_types
 from finetuning.conversion.tensors import SAFETENSORS_FILE
 from finetuning.conversion.torch_writing import Format, stock_obstacles
+from finetuning.conversion.weight_transforms import fold_token_types
+from kosplinter_common.cli import InputError
 
 FloatArray = npt.NDArray[np.floating]
 
@@ -121,7 +121,7 @@ def run_tensorflow(source: Source, batch: Batch) -> Outputs:
     """The pretraining graph with the source's own tensors; Keras layer norms where the dialect has them."""
     import tensorflow as tf
 
-    from pretraining import modeling
+    from pretraining.model import modeling
 
     layers: dict[str, Any] = {}
     plain_layer_norm = modeling.layer_norm

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.cli import InputError
+from kosplinter_common.cli import InputError
 
 PAD, UNK, CLS, SEP, MASK, QUESTION = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[QUESTION]"
 SPECIAL_TOKENS = (PAD, UNK, CLS, SEP, MASK, QUESTION)

@@ -4,7 +4,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from data_gen.masking import (
+from data_gen.passages.masking import (
     MaskingConfig,
     fill_row,
     mask_for_language_modelling,
@@ -12,9 +12,9 @@ from data_gen.masking import (
     masking_rules,
     unmasked_passage,
 )
-from data_gen.random_numbers import seed_generator
-from data_gen.spans import find_clusters, span_tables
-from data_gen.tokenization import SPECIAL_TOKENS, Vocabulary
+from data_gen.passages.random_numbers import seed_generator
+from data_gen.passages.tokenization import SPECIAL_TOKENS, Vocabulary
+from data_gen.spans.clusters import find_clusters, span_tables
 
 # [PAD] is not 0 here, as in KoSplinter's vocabulary.
 WORDS = ["서울", "부산", "대구", "이", "A", ".", "7"]

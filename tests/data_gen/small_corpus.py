@@ -3,11 +3,11 @@
 import random
 from pathlib import Path
 
-from data_gen.generation import GenerationConfig
-from data_gen.masking import MaskingConfig
-from data_gen.pipeline import PipelineConfig, run
-from data_gen.records import read_payloads
-from data_gen.tokenization import SPECIAL_TOKENS
+from data_gen.passages.generation import GenerationConfig
+from data_gen.passages.masking import MaskingConfig
+from data_gen.passages.tokenization import SPECIAL_TOKENS
+from data_gen.runs.pipeline import PipelineConfig, run
+from kosplinter_common.records.tfrecords import read_payloads
 
 NOUNS = ["서울", "한강", "도서관", "김치", "세종", "바다", "학교", "기차", "Apollo", "1988"]
 ENDINGS = ["은", "에서", "을", "의", "로", ""]

@@ -12,13 +12,14 @@ from apache_beam.io.filesystem import FileMetadata
 from apache_beam.io.localfilesystem import LocalFileSystem
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from common.cli import InputError
-from data_gen import beam_job, pipeline
-from data_gen.dataset_info import DatasetInfo
-from data_gen.generation import GenerationConfig
-from data_gen.masking import MaskingConfig
-from data_gen.remote_files import fetched, matching_files, whole_file
-from data_gen.tokenization import SPECIAL_TOKENS
+from data_gen.beam import job as beam_job
+from data_gen.beam.remote_files import fetched, matching_files, whole_file
+from data_gen.passages.generation import GenerationConfig
+from data_gen.passages.masking import MaskingConfig
+from data_gen.passages.tokenization import SPECIAL_TOKENS
+from data_gen.runs import pipeline
+from kosplinter_common.cli import InputError
+from kosplinter_common.records.dataset_info import DatasetInfo
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 WORDS = ["서울", "부산", "대구", "강", "산", "바다", "나무", "하늘"]
@@ -102,7 +103,13 @@ class AwayFileSystem(LocalFileSystem):
 def beam_config(corpus: Path, **changes) -> beam_job.BeamConfig:
     files = matching_files(f"{corpus}/a.txt,{corpus}/b.*")
     values = {"num_shards": 40, "unit_bytes": 1000, "exclude_ngrams": ()} | changes
-    return beam_job.BeamConfig(files, str(corpus / "beam"), str(corpus / "vocab.txt"), GENERATION, **values)
+    return beam_job.BeamConfig(
+        input_files=tuple(files),
+        output_dir=str(corpus / "beam"),
+        vocab_file=str(corpus / "vocab.txt"),
+        generation=GENERATION,
+        **values,
+    )
 
 
 def test_beam_writes_the_bytes_of_the_local_run(corpus: Path, two_workers: PipelineOptions):
@@ -111,10 +118,10 @@ def test_beam_writes_the_bytes_of_the_local_run(corpus: Path, two_workers: Pipel
     distributed = beam_job.run(beam_config(corpus, exclude_ngrams=excluded), two_workers)
     local = pipeline.run(
         pipeline.PipelineConfig(
-            (str(corpus / "a.txt"), str(corpus / "b.jsonl.gz")),
-            corpus / "local",
-            corpus / "vocab.txt",
-            GENERATION,
+            input_files=(str(corpus / "a.txt"), str(corpus / "b.jsonl.gz")),
+            output_dir=corpus / "local",
+            vocab_file=corpus / "vocab.txt",
+            generation=GENERATION,
             exclude_ngrams=excluded,
             num_shards=40,
             unit_bytes=1000,
@@ -153,7 +160,7 @@ def test_input_without_text(corpus: Path):
 COMPARE_FLAGS = """
 import dataclasses, sys
 from absl import flags
-from common.cli import InputError
+from kosplinter_common.cli import InputError
 from data_gen import beam_pipeline, create_pretraining_data
 flags.FLAGS(sys.argv)
 here, there = create_pretraining_data._config(), beam_pipeline._beam_config()
@@ -192,15 +199,15 @@ def test_remote_files(corpus: Path, monkeypatch: pytest.MonkeyPatch):
         archive.write(corpus / "a.txt", "member.txt")
     (corpus / "earlier.txt").write_text("서울 부산\t3\n", encoding="utf-8")
     config = beam_job.BeamConfig(
-        matching_files("away://?.txt,away://*.gz,away://c.zip"),
-        "away://records/first",
-        "away://vocab.txt",
-        GENERATION,
+        input_files=tuple(matching_files("away://?.txt,away://*.gz,away://c.zip")),
+        output_dir="away://records/first",
+        vocab_file="away://vocab.txt",
+        generation=GENERATION,
         exclude_ngrams=("away://earlier.txt",),
         unit_bytes=1000,
         num_shards=2,
     )
-    assert config.input_files == ["away://a.txt", "away://b.jsonl.gz", "away://c.zip"]
+    assert config.input_files == ("away://a.txt", "away://b.jsonl.gz", "away://c.zip")
     info = beam_job.run(config, IN_MEMORY)
     assert info.counts["documents"] == 29 + 5 + 29
     written = sorted(path.name for path in (corpus / "records" / "first").rglob("*") if path.is_file())

@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.cli import InputError
-from common.files import file_sha256
-from data_gen.dataset_info import DatasetInfo, ShardInfo, VocabInfo
-from data_gen.inspection import Run, Statistics, as_passage, frequent_ngrams, join_pieces, sampled_records
-from data_gen.inspection_page import PageSizes, write_page
-from data_gen.records import ExampleEncoder, RecordSpec, write_records
-from data_gen.tokenization import SPECIAL_TOKENS
+from data_gen.inspection.page import PageSizes, write_page
+from data_gen.inspection.passages import Run, Statistics, as_passage, frequent_ngrams, join_pieces, sampled_records
+from data_gen.passages.tokenization import SPECIAL_TOKENS
+from kosplinter_common.cli import InputError
+from kosplinter_common.files import file_sha256
+from kosplinter_common.records.dataset_info import DatasetInfo, ShardInfo, VocabInfo
+from kosplinter_common.records.examples import ExampleEncoder, RecordSpec
+from kosplinter_common.records.tfrecords import write_records
 
 ENTRY_POINT = Path(__file__).resolve().parents[2] / "data_gen" / "inspect_records.py"
 SPEC = RecordSpec(max_seq_length=16, max_questions_per_seq=3, max_predictions_per_seq=2)

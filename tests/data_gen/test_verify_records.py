@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from common.cli import InputError
-from common.files import file_sha256
 from data_gen.verify_records import verify_folder
+from kosplinter_common.cli import InputError
+from kosplinter_common.files import file_sha256
 from tests.data_gen.small_corpus import run_over, write_corpus, write_vocabulary
 
 SHARD = "pretraining-00001-of-00003.tfrecord"

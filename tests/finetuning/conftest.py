@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from finetuning import run_qa
+from finetuning import flags
 from tests.finetuning.tiny_checkpoints import DIALECTS, TinyCheckpoint, make_checkpoint
 
 
@@ -19,5 +19,5 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, TinyCheckpoint]:
 def tensorboard_stays_whole() -> Iterator[None]:
     """Entry points that run in this process would take TensorFlow from TensorBoard, for pretraining's tests too."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_qa, "keep_tensorboard_from_tensorflow", lambda: None)
+        patch.setattr(flags, "keep_tensorboard_from_tensorflow", lambda: None)
         yield

@@ -11,7 +11,6 @@ import tensorflow as tf
 import torch
 from transformers import BertConfig, BertForMaskedLM, ElectraConfig, ElectraForPreTraining, PreTrainedModel
 
-from common.cli import InputError, exit_with_one_line
 from finetuning.conversion import to_tensorflow
 from finetuning.conversion.dialects import Source, open_source
 from finetuning.conversion.encoders import run_encoder
@@ -19,6 +18,7 @@ from finetuning.conversion.tensors import locate, open_reader
 from finetuning.conversion.to_tensorflow import BackConversionConfig
 from finetuning.conversion.to_torch import ConversionConfig, convert
 from finetuning.convert_pytorch_to_tf import main
+from kosplinter_common.cli import InputError, exit_with_one_line
 from tests.finetuning.converted import config_for
 from tests.finetuning.tiny_checkpoints import SIZES, TinyCheckpoint, make_batch, vocabulary, write_vocabulary
 

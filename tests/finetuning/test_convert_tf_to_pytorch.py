@@ -12,12 +12,13 @@ import torch
 from safetensors.torch import load_file
 from transformers import SplinterForQuestionAnswering
 
-from common.cli import InputError, exit_with_one_line
-from data_gen.records import ExampleEncoder, RecordSpec, write_records
 from finetuning.conversion import to_torch
 from finetuning.conversion.to_torch import convert
 from finetuning.convert_tf_to_pytorch import main
 from finetuning.modeling import ModelWithQASSHead
+from kosplinter_common.cli import InputError, exit_with_one_line
+from kosplinter_common.records.examples import ExampleEncoder, RecordSpec
+from kosplinter_common.records.tfrecords import write_records
 from tests.finetuning.converted import PARITY, assert_same, config_for, inputs_of, run_qass
 from tests.finetuning.tiny_checkpoints import (
     DIALECTS,

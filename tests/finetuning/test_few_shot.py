@@ -8,13 +8,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.cli import InputError
-from finetuning import analyze_errors, few_shot, run_few_shot
-from finetuning.error_classes import CLASSES, classify_rows
-from finetuning.few_shot import FULL, Run, StudySettings, draw_sample
-from finetuning.few_shot_plot import hangul_font, label
-from finetuning.few_shot_report import compare, markdown_report, paired_bootstrap, summarize
-from finetuning.qa_data import QAExample, load_questions
+from finetuning import analyze_errors, run_few_shot
+from finetuning.analyze_errors import CLASSES, classify_rows
+from finetuning.qa.questions import QAExample, load_questions
+from finetuning.study import protocol as few_shot
+from finetuning.study.protocol import FULL, Run, StudySettings, draw_sample
+from finetuning.study.report import (
+    compare,
+    hangul_font,
+    label,
+    markdown_report,
+    paired_bootstrap,
+    summarize,
+)
+from kosplinter_common.cli import InputError
 from tests.finetuning.tiny_qa import bert_folder, qass_folder, question_file
 
 EXAMPLES = [QAExample(str(i), "누가?", "가", ((0, "가"),), ("가",), "글") for i in range(40)]

@@ -10,12 +10,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from common.cli import InputError
-from finetuning import answering, evaluate, predict, run_qa
-from finetuning.qa_data import load_questions
-from finetuning.qa_model import load_qa_model
-from finetuning.qa_run import RunSettings, last_checkpoint, load_run_data, run_question_answering
-from finetuning.settings import DataSettings, ModelSettings, ScheduleSettings
+from finetuning import evaluate, flags, predict
+from finetuning.qa import answering
+from finetuning.qa.identity import RunSettings, last_checkpoint
+from finetuning.qa.model import load_qa_model
+from finetuning.qa.questions import load_questions
+from finetuning.qa.run import load_run_data, run_question_answering
+from finetuning.qa.settings import DataSettings, ModelSettings, ScheduleSettings
+from kosplinter_common.cli import InputError
 from tests.finetuning.tiny_qa import (
     bert_folder,
     electra_folder,
@@ -44,9 +46,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(command: str) -> dict[str, Any]:
     """What `python finetuning/run_qa.py` does with these flags, in this process."""
-    parser = run_qa.make_parser("run_qa.py", "", *run_qa.SETTINGS)
-    model, data, schedule, arguments = run_qa.parse_settings(parser, command.split())
-    run_qa.prepare_training_arguments(arguments, schedule, data, arguments.do_eval)
+    parser = flags.make_parser("run_qa.py", "", *flags.SETTINGS)
+    model, data, schedule, arguments = flags.parse_settings(parser, command.split())
+    flags.prepare_training_arguments(arguments, schedule, data, arguments.do_eval)
     run_data = load_run_data(data, arguments.do_train, arguments.do_eval)
     return run_question_answering(RunSettings(model, data, schedule), arguments, run_data)
 
@@ -217,8 +219,8 @@ def test_every_kind_of_model_goes_through_the_same_code(folder: Path, model: str
 
 def test_the_same_seed_gives_the_same_predictions_also_after_a_resumption(folder: Path) -> None:
     results = {}
-    for name, flags in (("once", ""), ("twice", ""), ("other", "--seed 7")):
-        run(training_flags(folder, name, "qass") + " --save_steps 3 " + flags)
+    for name, seed in (("once", ""), ("twice", ""), ("other", "--seed 7")):
+        run(training_flags(folder, name, "qass") + " --save_steps 3 " + seed)
         results[name] = (folder / name / "nbest_predictions.json").read_bytes()
     assert results["once"] == results["twice"] != results["other"]
     twice = folder / "twice"  # as it was after a kill: one whole checkpoint, and one that was being written
@@ -295,7 +297,7 @@ def test_tensorboard_writes_a_loss_curve_without_tensorflow(folder: Path) -> Non
     run(training_flags(folder, "board", "qass") + " --report_to tensorboard --max_steps 2")
     assert list((folder / "board").rglob("events.out.tfevents*"))
     code = (
-        "import sys; from finetuning.run_qa import keep_tensorboard_from_tensorflow as keep; keep();"
+        "import sys; from finetuning.flags import keep_tensorboard_from_tensorflow as keep; keep();"
         f"from torch.utils.tensorboard import SummaryWriter; SummaryWriter('{folder}/tb').add_scalar('loss', 1.0, 1);"
         "sys.exit('tensorflow' in sys.modules)"
     )
@@ -313,8 +315,7 @@ def test_the_pretrained_head_is_kept_unless_asked_otherwise(folder: Path) -> Non
 
 
 def test_sep_is_hidden_and_positions_are_explicit_unless_asked_otherwise(folder: Path) -> None:
-    from finetuning.features import FeatureSettings, build_features
-    from finetuning.qa_trainer import WindowCollator
+    from finetuning.qa.features import FeatureSettings, WindowCollator, build_features
 
     examples = load_questions(f"{folder}/questions.json").examples[:2]
     for hide_sep in (True, False):
@@ -367,11 +368,11 @@ def test_bad_input_is_one_clear_line(folder: Path, flags: str, message: str) -> 
 
 
 def test_schedule_reaches_min_steps_and_warms_up() -> None:
-    from finetuning.qa_run import fit_steps
+    from finetuning.qa.run import fit_steps
 
-    arguments = run_qa.QATrainingArguments(per_device_train_batch_size=10, num_train_epochs=2)
+    arguments = flags.QATrainingArguments(per_device_train_batch_size=10, num_train_epochs=2)
     fit_steps(arguments, ScheduleSettings(min_steps=50), num_windows=101)
     assert arguments.max_steps == 50 and arguments.warmup_steps == 5
-    arguments = run_qa.QATrainingArguments(per_device_train_batch_size=10, num_train_epochs=2)
+    arguments = flags.QATrainingArguments(per_device_train_batch_size=10, num_train_epochs=2)
     fit_steps(arguments, ScheduleSettings(min_steps=5, warmup_ratio=0.5), num_windows=101)
     assert arguments.max_steps == -1 and arguments.warmup_steps == 11

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from common.files import file_sha256
-from data_gen.dataset_info import DatasetInfo, ShardInfo, VocabInfo
-from data_gen.records import ExampleEncoder, RecordSpec, write_records
-from pretraining.configuration import BertConfig
+from kosplinter_common.files import file_sha256
+from kosplinter_common.records.dataset_info import DatasetInfo, ShardInfo, VocabInfo
+from kosplinter_common.records.examples import ExampleEncoder, RecordSpec
+from kosplinter_common.records.tfrecords import write_records
+from pretraining.model.configuration import BertConfig
 
 VOCAB_SIZE = 60
 SPEC = RecordSpec(max_seq_length=16, max_questions_per_seq=3, max_predictions_per_seq=2)

@@ -12,13 +12,14 @@ import pytest
 import tensorflow as tf
 from tensorflow.compiler.xla.service import hlo_pb2
 
-from common.cli import InputError
-from data_gen.records import RecordSpec
-from pretraining import modeling, tpu_report
-from pretraining.flops import training_flops
-from pretraining.hlo_cost import Cost, UncountableError, buffers_of, cost_of
-from pretraining.tpu_step import build_step_graph
-from pretraining.train_step import StepSettings
+from kosplinter_common.cli import InputError
+from kosplinter_common.records.examples import RecordSpec
+from pretraining.model import modeling
+from pretraining.model.flops import training_flops
+from pretraining.tpu import report as tpu_report
+from pretraining.tpu.hlo_cost import Cost, UncountableError, buffers_of, cost_of
+from pretraining.tpu.step import build_step_graph
+from pretraining.training.train_step import StepSettings
 from tests.pretraining.samples import small_config
 
 # Before the first compilation: machine code that is never run need not be fast.

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from common.cli import InputError
-from data_gen.records import RecordSpec
+from kosplinter_common.cli import InputError
+from kosplinter_common.records.examples import RecordSpec
 from pretraining.settings import PretrainingSettings
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from transformers import SplinterTokenizer
 
-from common.cli import InputError
+from kosplinter_common.cli import InputError
 from vocab.build_vocab import SPECIAL_TOKENS, VocabularyConfig, alphabet, corpus_texts, train
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from common.cli import InputError
+from kosplinter_common.cli import InputError
 from vocab.fetch_vocab import VOCABULARIES, PublicVocabulary, fetch
 
 CONTENT = b"[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n[QUESTION]\n"

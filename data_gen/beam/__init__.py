@@ -1,0 +1,1 @@
+"""The same run on Apache Beam, over many machines."""

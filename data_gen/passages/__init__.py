@@ -1,0 +1,1 @@
+"""Documents to records: tokenised, packed, masked, encoded."""

@@ -1,0 +1,157 @@
+"""A WordPiece vocabulary and its tokenizer: text to token ids by the Rust tokenizer of Hugging Face `tokenizers`."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer, normalizers, pre_tokenizers
+from tokenizers.models import WordPiece
+
+from kosplinter_common.cli import InputError
+
+PAD, UNK, CLS, SEP, MASK, QUESTION = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[QUESTION]"
+SPECIAL_TOKENS = (PAD, UNK, CLS, SEP, MASK, QUESTION)
+MAX_WORD_CHARACTERS = 100  # of a word that is taken apart, as in transformers' BERT tokenizers; a longer one is [UNK]
+
+_BATCH_CHARACTERS = 1 << 17
+_MAX_REMEMBERED_CHARACTERS = 1 << 20  # of words: about 60 MB with what is kept about them
+_RARE_IDEOGRAPHS = range(0x3400, 0x4DC0)  # CJK extension A
+_ID_TYPE = np.dtype(np.int32)
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The tokens of a vocabulary file; a token's id is the number of its line, from 0."""
+
+    path: str
+    tokens: tuple[str, ...]
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Vocabulary":
+        """Reads a vocabulary file, one token a line.
+
+        Raises:
+          InputError: unreadable, not UTF-8, empty, with a token twice, or without one of the special tokens.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise InputError(f"{path}: vocabulary file not found")
+        try:
+            lines = path.read_text(encoding="utf-8").split("\n")
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path}: vocabulary is not UTF-8: {error}") from error
+        tokens = [line.strip() for line in lines]
+        while tokens and not tokens[-1]:
+            tokens.pop()
+        if not tokens:
+            raise InputError(f"{path}: vocabulary is empty")
+        token, count = Counter(tokens).most_common(1)[0]
+        if count > 1:
+            first, second = [number for number, found in enumerate(tokens, 1) if found == token][:2]
+            raise InputError(f"{path}: token {token!r} stands on line {first} and again on line {second}")
+        missing = [token for token in SPECIAL_TOKENS if token not in tokens]
+        if missing:
+            raise InputError(f"{path}: special token {missing[0]} not found among {len(tokens)} tokens")
+        return cls(str(path), tuple(tokens))
+
+    def id(self, token: str) -> int:
+        return self.tokens.index(token)
+
+
+class TextTokenizer:
+    """BERT's normalisation and word splitting, then WordPiece.
+
+    With `do_lower_case`, accents are stripped as in BERT's uncased models, but Hangul syllables stay whole. Tokens do
+    not reach over spaces, so what stands between two spaces is tokenised once and remembered, within limits.
+
+    backend: the tokenizer of the `tokenizers` library that does the work.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, do_lower_case: bool):
+        ids = {token: number for number, token in enumerate(vocabulary.tokens)}
+        # An ideograph that is no token: BERT takes ideographs for words of their own, so it can stand between words.
+        self._separator = next(chr(code) for code in _RARE_IDEOGRAPHS if chr(code) not in ids)
+        self._separator_id, self._unknown_id = len(ids), ids[UNK]
+        self.backend = Tokenizer(
+            WordPiece(
+                ids | {self._separator: self._separator_id},
+                unk_token=UNK,
+                max_input_chars_per_word=MAX_WORD_CHARACTERS,
+            )
+        )
+        clean = normalizers.BertNormalizer(
+            clean_text=True, handle_chinese_chars=True, strip_accents=False, lowercase=do_lower_case
+        )
+        strip_accents = [normalizers.NFD(), normalizers.StripAccents(), normalizers.NFC()] if do_lower_case else []
+        self.backend.normalizer = normalizers.Sequence([clean, *strip_accents])
+        self.backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        self._ids_of_word: dict[str, bytes] = {}
+        self._remembered_characters = 0
+
+    def encode(self, segments: Sequence[str]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+        """Token ids of all segments, one after the other, and where in them each segment ends."""
+        lengths = np.zeros(len(segments), np.int64)
+        parts: list[bytes] = []
+        for numbers, texts in _batches(segments):
+            words = [text.split(" ") for text in texts]
+            self._learn(dict.fromkeys(chain.from_iterable(words)))
+            encoded = [b"".join([self._ids_of_word[word] for word in line]) for line in words]
+            np.add.at(lengths, numbers, [len(ids) // _ID_TYPE.itemsize for ids in encoded])
+            parts += encoded
+        return np.frombuffer(b"".join(parts), _ID_TYPE), np.cumsum(lengths)
+
+    def _learn(self, words: Iterable[str]) -> None:
+        """Tokenises the words that are not remembered; forgets all others first when they have become too many."""
+        if self._remembered_characters > _MAX_REMEMBERED_CHARACTERS:
+            self._ids_of_word.clear()
+            self._remembered_characters = 0
+        new = [word for word in words if word not in self._ids_of_word]
+        plain = [word for word in new if self._separator not in word]
+        ids = self._ids(f" {self._separator} ".join(plain))
+        ends = [*np.flatnonzero(ids == self._separator_id).tolist(), len(ids)]
+        start = 0
+        for word, end in zip(plain, ends, strict=bool(plain)):
+            self._ids_of_word[word] = ids[start:end].tobytes()
+            start = end + 1
+        for word in new:
+            self._remembered_characters += len(word)
+            if self._separator in word:
+                ids = self._ids(word)
+                self._ids_of_word[word] = np.where(ids == self._separator_id, self._unknown_id, ids).tobytes()
+
+    def _ids(self, text: str) -> npt.NDArray[np.int32]:
+        (encoding,) = self.backend.encode_batch_fast([text], add_special_tokens=False)
+        return np.array(encoding.ids, _ID_TYPE)
+
+
+def _batches(segments: Sequence[str]) -> Iterator[tuple[list[int], list[str]]]:
+    """Segments with their numbers, so much at a time that the tokenizer's bookkeeping stays small."""
+    numbers: list[int] = []
+    texts: list[str] = []
+    held = 0
+    for number, segment in enumerate(segments):
+        for text in _cut_at_spaces(segment):
+            if held + len(text) > _BATCH_CHARACTERS and texts:
+                yield numbers, texts
+                numbers, texts, held = [], [], 0
+            numbers.append(number)
+            texts.append(text)
+            held += len(text)
+    if texts:
+        yield numbers, texts
+
+
+def _cut_at_spaces(segment: str) -> Iterator[str]:
+    """A segment in parts of about one batch; tokens do not reach over spaces."""
+    start = 0
+    while len(segment) - start > _BATCH_CHARACTERS:
+        end = segment.find(" ", start + _BATCH_CHARACTERS)
+        if end < 0:
+            break
+        yield segment[start:end]
+        start = end
+    yield segment[start:]

@@ -1,0 +1,1 @@
+"""A whole run on one machine: tasks, workers, the journal, shards."""

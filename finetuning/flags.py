@@ -1,0 +1,105 @@
+"""The flags that run_qa.py and run_few_shot.py share, and how their values are checked against each other."""
+
+import os
+import sys
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+import torch
+from transformers import HfArgumentParser, TrainingArguments
+
+from finetuning.qa.settings import DataSettings, ModelSettings, ScheduleSettings
+from finetuning.qa.usage import usage_of
+from kosplinter_common.cli import InputError
+
+# The original's names for flags that Hugging Face has renamed since.
+FLAG_ALIASES = {
+    "--per_gpu_train_batch_size": "--per_device_train_batch_size",
+    "--per_gpu_eval_batch_size": "--per_device_eval_batch_size",
+    "--no_cuda": "--use_cpu",
+    "--evaluate_during_training": "--evaluate_every_epoch",
+}
+
+
+@dataclass
+class QATrainingArguments(TrainingArguments):
+    """Hugging Face's arguments with the paper's hyper-parameters as defaults, and lengths grouped."""
+
+    per_device_train_batch_size: int = field(default=12, metadata={"help": "Windows per step and device."})
+    per_device_eval_batch_size: int = field(default=32, metadata={"help": "Windows per evaluation batch and device."})
+    learning_rate: float = field(default=3e-5, metadata={"help": "Peak learning rate."})
+    num_train_epochs: float = field(default=10.0, metadata={"help": "Epochs (see --min_steps)."})
+    logging_first_step: bool = field(default=True, metadata={"help": "Log the loss of the first step."})
+    logging_steps: float = field(default=50, metadata={"help": "Steps between two lines of loss."})
+    save_total_limit: int | None = field(default=2, metadata={"help": "Checkpoints to keep."})
+    train_sampling_strategy: str = field(
+        default="group_by_length", metadata={"help": "group_by_length, random or sequential."}
+    )
+    ddp_find_unused_parameters: bool | None = field(default=False, metadata={"help": "No model here has any."})
+    remove_unused_columns: bool = field(default=False, metadata={"help": "Leave as it is."})
+    use_cache: bool = field(
+        default=False,
+        metadata={"help": "Taken for the original's sake: features are made in seconds and never cached on disk."},
+    )
+
+    def __post_init__(self) -> None:
+        self.use_cpu = self.use_cpu or not torch.accelerator.is_available()  # else --bf16 asks for a GPU
+        self.dataloader_pin_memory = self.dataloader_pin_memory and not self.use_cpu
+        super().__post_init__()
+
+
+SETTINGS = (ModelSettings, DataSettings, ScheduleSettings, QATrainingArguments)
+
+
+def make_parser(program: str, description: str | None, *dataclasses: Any) -> HfArgumentParser:
+    """A parser of all given dataclasses whose complaints are one line long."""
+    return HfArgumentParser(
+        dataclasses, prog=program, usage=f"{program} [flags] (--help lists them)", description=description
+    )
+
+
+def parse_settings(parser: HfArgumentParser, argv: list[str]) -> tuple[Any, ...]:
+    """The dataclasses of `parser`, the original's flag names understood.
+
+    What a fine-tuned model notes of its own use is the default of the flags that say the same.
+
+    Raises:
+      InputError: a value that its dataclass refuses.
+    """
+    renamed = []
+    for argument in argv:
+        name, equals, value = argument.partition("=")
+        renamed.append(FLAG_ALIASES.get(name, name) + equals + value)
+    flags, _ = parser.parse_known_args(renamed)
+    parser.set_defaults(**usage_of(flags.model_name_or_path))
+    try:
+        return parser.parse_args_into_dataclasses(renamed)
+    except (ValueError, ImportError) as error:
+        raise InputError(str(error)) from error
+
+
+def keep_tensorboard_from_tensorflow() -> None:
+    """TensorBoard loads TensorFlow where it is installed, unless this module can be imported; its own stub serves."""
+    name = "tensorboard.compat.notf"
+    sys.modules.setdefault(name, ModuleType(name))
+
+
+def prepare_training_arguments(
+    arguments: TrainingArguments, schedule: ScheduleSettings, data: DataSettings, do_eval: bool
+) -> None:
+    """Fits Hugging Face's arguments to the schedule's. Raises InputError where they contradict each other."""
+    if schedule.threads:
+        os.environ["RAYON_NUM_THREADS"] = str(schedule.threads)
+    os.environ["TOKENIZERS_PARALLELISM"] = "true"
+    keep_tensorboard_from_tensorflow()
+    if schedule.early_stopping_patience and not schedule.evaluate_every_epoch:
+        raise InputError("--early_stopping_patience: expected --evaluate_every_epoch with it")
+    if schedule.evaluate_every_epoch:
+        if not do_eval:
+            raise InputError("--evaluate_every_epoch: expected --do_eval with it")
+        arguments.eval_strategy = "epoch"
+    if schedule.early_stopping_patience:
+        arguments.save_strategy = "epoch"
+        arguments.load_best_model_at_end, arguments.greater_is_better = True, True
+        arguments.metric_for_best_model = f"eval_{data.metric_names[0]}_f1"

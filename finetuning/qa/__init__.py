@@ -1,0 +1,1 @@
+"""Question answering: questions, features, model, training, decoding, scores, answers."""

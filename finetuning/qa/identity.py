@@ -1,0 +1,111 @@
+"""What identifies a fine-tuning run, and how it is found again in its folder and gone on with."""
+
+import dataclasses
+import hashlib
+import json
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainingArguments
+
+from finetuning.qa.questions import QAExample, squad_json
+from finetuning.qa.results import EVAL_RESULTS, NBEST, PREDICTIONS, QUESTION_RESULTS
+from finetuning.qa.settings import DataSettings, ModelSettings, ScheduleSettings
+from finetuning.qa.usage import RUN_SETTINGS, usage_of
+from kosplinter_common.cli import InputError
+from kosplinter_common.files import file_sha256
+
+TRAIN_RESULTS = "train_results.json"
+DATA_REPORT = "data_report.json"
+# What makes two trainings the same training; everything else may change between a run and its resumption.
+TRAINING_KEYS = (
+    *("learning_rate", "per_device_train_batch_size", "gradient_accumulation_steps", "num_train_epochs", "max_steps"),
+    *("weight_decay", "lr_scheduler_type", "optim", "seed", "bf16", "fp16", "train_sampling_strategy", "max_grad_norm"),
+    *("warmup_steps", "adam_beta1", "adam_beta2", "adam_epsilon", "label_smoothing_factor", "world_size"),
+)
+DATA_KEYS = ("max_seq_length", "doc_stride", "max_query_length")
+SCHEDULE_KEYS = ("warmup_ratio", "min_steps", "early_stopping_patience")
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    model: ModelSettings
+    data: DataSettings
+    schedule: ScheduleSettings
+
+
+def run_identity(settings: RunSettings, arguments: TrainingArguments, train: list[QAExample]) -> dict[str, Any]:
+    """What must be equal for a training to be the same training."""
+    identity = dataclasses.asdict(settings.model) | {"train_sha256": content_hash(train)}
+    identity["model_sha256"] = _model_sums(settings.model.model_name_or_path)
+    identity |= {key: getattr(settings.data, key) for key in DATA_KEYS}
+    identity |= {key: getattr(settings.schedule, key) for key in SCHEDULE_KEYS}
+    identity |= {key: getattr(arguments, key) for key in TRAINING_KEYS}
+    return json.loads(json.dumps(identity, default=str))
+
+
+def content_hash(examples: list[QAExample]) -> str:
+    """SHA-256 of questions, contexts and answers."""
+    content = json.dumps(squad_json(examples), ensure_ascii=False, sort_keys=True).encode()
+    return hashlib.sha256(content).hexdigest()
+
+
+def _model_sums(model: str) -> list[str]:
+    """SHA-256 of a model folder's config and weights; none of a model of the hub."""
+    folder = Path(model)
+    return [file_sha256(path) for path in sorted([*folder.glob("config.json"), *folder.glob("*.safetensors")])]
+
+
+def clear(output_dir: Path) -> None:
+    """Removes what a run left in a folder, but for its model."""
+    for checkpoint in output_dir.glob("checkpoint-*"):
+        shutil.rmtree(checkpoint)
+    for name in (RUN_SETTINGS, TRAIN_RESULTS, DATA_REPORT, EVAL_RESULTS, PREDICTIONS, NBEST, QUESTION_RESULTS):
+        (output_dir / name).unlink(missing_ok=True)
+
+
+def check_same_run(output_dir: Path, identity: dict[str, Any]) -> None:
+    """Raises InputError where a folder holds anything but the run of this identity."""
+    path = output_dir / RUN_SETTINGS
+    if not path.is_file():
+        if output_dir.is_dir() and any(output_dir.iterdir()):
+            raise InputError(
+                f"{output_dir}: found files of something else, expected an empty folder (or --overwrite_output_dir)"
+            )
+        return
+    previous = json.loads(path.read_text(encoding="utf-8"))
+    for key, value in identity.items():
+        if previous.get(key) != value:
+            raise InputError(
+                f"{output_dir} holds another run: found {key} {previous.get(key)!r}, expected {value!r}; "
+                "choose another folder or say --overwrite_output_dir"
+            )
+
+
+def check_output_of_evaluation(output_dir: Path, settings: RunSettings) -> None:
+    """Raises InputError where a folder holds another model, or its answers, or the model learned with other input."""
+    model, results = settings.model.model_name_or_path, output_dir / EVAL_RESULTS
+    if (output_dir / RUN_SETTINGS).is_file():
+        if Path(model).resolve() != output_dir.resolve():
+            raise InputError(f"{output_dir} holds the training of another model than {model}; choose another folder")
+    elif results.is_file() and not settings.schedule.overwrite_output_dir:
+        found = json.loads(results.read_text(encoding="utf-8")).get("model")
+        if found != model:
+            raise InputError(f"{output_dir} holds answers of {found}, not of {model}; choose another folder")
+    hide_sep = usage_of(model).get("hide_sep", settings.model.hide_sep)
+    if hide_sep != settings.model.hide_sep:
+        raise InputError(f"--hide_sep: found {settings.model.hide_sep}, expected {hide_sep} as {model} was trained")
+
+
+def last_checkpoint(output_dir: Path) -> Path | None:
+    """The newest checkpoint that was written to its end, or None."""
+    complete = {}
+    for path in output_dir.glob("checkpoint-*/trainer_state.json"):
+        try:
+            complete[json.loads(path.read_text(encoding="utf-8"))["global_step"]] = path.parent
+        except (ValueError, KeyError, TypeError):
+            print(f"{path}: broken, passing over its checkpoint", file=sys.stderr)
+    return complete[max(complete)] if complete else None

@@ -1,0 +1,1 @@
+"""The few-shot study: its protocol and its report."""

@@ -1,0 +1,70 @@
+"""Files: output that appears whole or not at all (written beside its place, then renamed), JSON input, and sums."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from kosplinter_common.cli import InputError
+
+
+def _beside(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.with_name(f".{path.name}.{os.getpid()}.partial")
+
+
+@contextmanager
+def atomic_file(path: str | Path) -> Iterator[Path]:
+    """Gives a path beside `path` to write to; renames it into place unless the block raises."""
+    partial = _beside(Path(path))
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_directory(path: str | Path) -> Iterator[Path]:
+    """Gives an empty folder beside `path` to fill; it takes the place of `path` unless the block raises."""
+    path = Path(path)
+    partial, previous = _beside(path), path.with_name(f".{path.name}.{os.getpid()}.previous")
+    partial.mkdir()
+    try:
+        yield partial
+        if path.exists():
+            os.replace(path, previous)
+        os.replace(partial, path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(previous, ignore_errors=True)
+
+
+def read_json_object(path: Path, what: str) -> dict[str, Any]:
+    """The JSON object in a file; `what` says what a missing one should have held ("a config").
+
+    Raises:
+      InputError: no such file, broken JSON, or JSON that is no object.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: not found, expected {what}")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        raise InputError(f"{path}: broken JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: found {type(values).__name__}, expected a JSON object")
+    return values
+
+
+def file_sha256(path: str | Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()  # not file_digest: TPU VM images have Python 3.10
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""What data generation writes and pretraining reads: the schema, TFRecord files, dataset.json."""

@@ -1,0 +1,1 @@
+"""Records as training sees them: files, their validation, tf.data."""

@@ -1,0 +1,1 @@
+"""The graph: configuration, encoder and heads, objectives, optimizer, initial values."""

@@ -1,0 +1,79 @@
+"""--init_checkpoint: weights of any checkpoint with Google BERT's names, every variable accounted for."""
+
+import re
+from dataclasses import dataclass
+
+import tensorflow as tf
+from absl import logging
+
+from kosplinter_common.cli import InputError
+from pretraining.model.replicas import variable_name
+
+# Keras counts its layer norms through the graph: layer_normalization, layer_normalization_1, ...
+_KERAS_LAYER_NORM = re.compile(r"/layer_normalization(_\d+)?/")
+_OPTIMIZER_STATE = re.compile(r"/adam_[mv]$|^global_step$")
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """loaded: {name in the checkpoint: name in the graph}; missing: graph's variables that start at random;
+    left_over: the checkpoint's that nothing here takes (optimizer state is not counted)."""
+
+    loaded: dict[str, str]
+    missing: tuple[str, ...]
+    left_over: tuple[str, ...]
+
+
+def assign(graph: dict[str, list[int]], checkpoint: dict[str, list[int]], path: str) -> Assignment:
+    """Which variable of a checkpoint goes where. Both arguments are {variable name: shape}.
+
+    Raises:
+      InputError: a variable of another shape, or none in common.
+    """
+    loaded = {}
+    for name, shape in checkpoint.items():
+        target = _KERAS_LAYER_NORM.sub("/LayerNorm/", name)
+        if target not in graph or _OPTIMIZER_STATE.search(name):
+            continue
+        if list(shape) != list(graph[target]):
+            raise InputError(f"{path}: {name}: found shape {list(shape)}, expected {list(graph[target])}")
+        loaded[name] = target
+    if not loaded:
+        raise InputError(f"{path}: found none of this model's variables, expected names like {next(iter(graph))}")
+    return Assignment(
+        loaded=loaded,
+        missing=tuple(sorted(set(graph) - set(loaded.values()))),
+        left_over=tuple(sorted(n for n in checkpoint if n not in loaded and not _OPTIMIZER_STATE.search(n))),
+    )
+
+
+def list_checkpoint(path: str) -> dict[str, list[int]]:
+    """{variable name: shape} of a checkpoint.
+
+    Raises:
+      InputError: not there or not readable.
+    """
+    try:
+        return dict(tf.train.list_variables(path))
+    except (tf.errors.OpError, ValueError) as error:
+        raise InputError(f"{path}: not a readable TensorFlow checkpoint: {error}") from error
+
+
+def init_from_checkpoint(path: str) -> None:
+    """Makes the trainable variables of the current graph start from a checkpoint, and reports every one."""
+    variables = {variable_name(variable): variable for variable in tf.compat.v1.trainable_variables()}
+    graph = {name: variable.shape.as_list() for name, variable in variables.items()}
+    assignment = assign(graph, list_checkpoint(path), path)
+    tf.compat.v1.train.init_from_checkpoint(path, {old: variables[new] for old, new in assignment.loaded.items()})
+    if variables.keys() == {variable.op.name for variable in variables.values()}:  # else a further replica
+        _report(assignment, path)
+
+
+def _report(assignment: Assignment, path: str) -> None:
+    logging.info("Loaded %d variables from %s", len(assignment.loaded), path)
+    for name in assignment.loaded:
+        logging.info("  loaded     %s", name)
+    for name in assignment.missing:
+        logging.warning("  missing    %s: starts at random", name)
+    for name in assignment.left_over:
+        logging.warning("  left over  %s: not used by this model", name)

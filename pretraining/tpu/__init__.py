@@ -1,0 +1,1 @@
+"""The compiled step of one TPU core, and what it costs."""

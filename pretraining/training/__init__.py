@@ -1,0 +1,1 @@
+"""A run: the step, Estimators, hooks, logs, checkpoints, resume."""

@@ -1,0 +1,217 @@
+"""A whole pretraining run: checks, training with resume, evaluation."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+from absl import logging
+
+from kosplinter_common.cli import InputError
+from pretraining.input import record_files, storage
+from pretraining.input.record_files import Dataset
+from pretraining.model import flops
+from pretraining.model.configuration import BertConfig
+from pretraining.model.initialization import list_checkpoint
+from pretraining.settings import PretrainingSettings
+from pretraining.training import checkpoints, resume
+from pretraining.training.estimators import build_estimators, is_chief, num_workers
+from pretraining.training.hooks import (
+    NonFiniteGuard,
+    Progress,
+    ProgressHook,
+    SessionLostError,
+    StopHook,
+    stop_on_sigterm,
+    without_session_recovery,
+)
+from pretraining.training.run_log import RunLog
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that was checked."""
+
+    settings: PretrainingSettings
+    config: BertConfig
+    train_data: Dataset | None
+    eval_data: Dataset | None
+    start_step: int  # of the checkpoint it goes on from; 0 for a new run
+
+
+def prepare(settings: PretrainingSettings) -> Run:
+    """Every check that needs no graph.
+
+    Raises:
+      InputError: flags, config, vocabulary, records and checkpoint that disagree.
+    """
+    config = BertConfig.from_json_file(settings.bert_config_file)
+    train_data = _open(settings.input_file, settings, config) if settings.do_train else None
+    eval_data = None
+    if settings.do_eval:
+        eval_data = _open(settings.eval_input_file or settings.input_file, settings, config)
+        if train_data:
+            record_files.check_same_vocabulary(train_data, eval_data)
+    if settings.init_checkpoint:
+        list_checkpoint(settings.init_checkpoint)
+    checkpoint = checkpoints.newest_whole_checkpoint(settings.output_dir)
+    start_step = checkpoints.step_of(checkpoint) if checkpoint else 0
+    if train_data:
+        _check_resume(settings, config, train_data, checkpoint)
+    elif not checkpoint:
+        raise InputError(f"--do_eval without --do_train: found no checkpoint in {settings.output_dir}")
+    return Run(settings, config, train_data, eval_data, start_step)
+
+
+def _open(patterns: str, settings: PretrainingSettings, config: BertConfig) -> Dataset:
+    wanted = settings.record_spec(record_files.recorded_spec(patterns))
+    return record_files.open_dataset(patterns, wanted, config, settings.vocab_file)
+
+
+def _check_resume(settings: PretrainingSettings, config: BertConfig, data: Dataset, checkpoint: str | None) -> None:
+    run = resume.describe(settings, config, data)
+    if checkpoint is None:
+        try:
+            tf.io.gfile.makedirs(settings.output_dir)
+            if is_chief():
+                resume.record(settings.output_dir, run)
+        except tf.errors.OpError as error:
+            raise InputError(f"--output_dir: cannot write to {settings.output_dir}: {error.message}") from error
+        return
+    resume.check(settings.output_dir, run)
+    start_step = checkpoints.step_of(checkpoint)
+    if settings.num_train_steps < start_step:
+        raise InputError(
+            f"--num_train_steps: found {settings.num_train_steps}, expected at least {start_step}, "
+            f"the step of the newest checkpoint in {settings.output_dir}"
+        )
+    logging.info("Going on from step %d of %s", start_step, settings.output_dir)
+
+
+def run(settings: PretrainingSettings) -> bool:
+    """Trains and evaluates as told; True if SIGTERM ended it early.
+
+    Raises:
+      InputError: see `prepare`; damaged records found on the way; NonFiniteError.
+    """
+    prepared = prepare(settings)
+    runner = Runner(prepared)
+    try:
+        if not settings.do_train:
+            runner.evaluate()
+            return False
+        return runner.train_and_evaluate()
+    except RuntimeError as error:
+        if settings.use_tpu and "Cannot find any TPU cores" in str(error):
+            raise InputError(f"--use_tpu --tpu_name={settings.tpu_name}: found no TPU cores") from error
+        raise
+
+
+class Runner:
+    """Estimator and log of one run."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._settings = run.settings
+        data = run.train_data or run.eval_data
+        assert data is not None, "prepare() opens one of them"
+        self._data = data
+        self._step = run.start_step
+        self._estimators = build_estimators(run.settings, run.config, data, load_weights=not run.start_step)
+        leads = run.settings.do_train and is_chief()
+        self._log = RunLog(run.settings.output_dir, run.start_step if leads else None)
+
+    def train_and_evaluate(self) -> bool:
+        """Trains to num_train_steps, with an evaluation at every eval_every_steps and at the end; True if stopped."""
+        settings = self._settings
+        last = settings.num_train_steps
+        every = settings.eval_every_steps if settings.do_eval and settings.eval_every_steps else last
+        stop = StopHook(alone=num_workers() == 1)
+        with stop_on_sigterm(stop):
+            if settings.do_eval and is_chief() and (self._step >= last or self._lacks_evaluation(every)):
+                self.evaluate()
+            while self._step < last and not stop.due:
+                self._train(min(last, (self._step // every + 1) * every), stop)
+                if settings.do_eval and is_chief() and not stop.requested:
+                    self.evaluate()
+        return stop.requested
+
+    def _lacks_evaluation(self, every: int) -> bool:
+        """Whether a run was killed in the evaluation of the checkpoint that it goes on from."""
+        evaluated = {row["step"] for row in self._log.rows if row["kind"] == "eval"}
+        return self._step > 0 and self._step % every == 0 and self._step not in evaluated
+
+    def _train(self, max_steps: int, stop: StopHook) -> None:
+        settings, data = self._settings, self._data
+        progress = Progress(
+            num_train_steps=settings.num_train_steps,
+            batch_size=settings.train_batch_size,
+            flops_per_example=flops.training_flops(self._run.config, data.spec),
+            peak_flops=flops.peak_of_run(
+                settings.use_bfloat16, settings.num_tpu_cores if settings.use_tpu else 0, self._estimators.replicas
+            ),
+            log_steps=settings.log_steps,
+            steps_per_run=settings.steps_per_run,
+        )
+        hook = ProgressHook(progress, self._log, settings.output_dir, summaries=not settings.use_tpu)
+        try:
+            with without_session_recovery():
+                self._estimators.train(
+                    data,
+                    records_seen=self._step * settings.train_batch_size,
+                    max_steps=max_steps,
+                    hooks=[hook, stop] if is_chief() else [stop],
+                    listener=NonFiniteGuard(settings.output_dir),
+                )
+        except tf.errors.DataLossError as error:
+            raise record_files.name_damage(data.files) or error from error
+        except tf.errors.InvalidArgumentError as error:
+            feature = re.search(r"Key: .*", error.message)  # that could not be parsed
+            if not feature:
+                raise
+            raise InputError(f"{settings.input_file}: a record unlike the first ones: {feature[0]}") from error
+        # TPUEstimator returns as if all were well where it loses its TPU; other workers come before the chief's file.
+        if not stop.stopped and not checkpoints.appears(settings.output_dir, max_steps, 0 if is_chief() else 600):
+            raise SessionLostError(f"no checkpoint of step {max_steps} in {settings.output_dir}")
+        self._step = max_steps
+
+    def evaluate(self) -> dict[str, Any]:
+        """Evaluates the newest checkpoint; writes eval_results.{txt,json}, and best/ if it is the best so far."""
+        settings, data = self._settings, self._run.eval_data
+        assert data is not None, "prepare() opens it for --do_eval"
+        checkpoint = tf.train.latest_checkpoint(settings.output_dir)
+        steps = -(-data.files.num_records // settings.eval_batch_size)
+        if settings.max_eval_steps:
+            steps = min(steps, settings.max_eval_steps)
+        logging.info("Evaluating %s: %d batches of %d", checkpoint, steps, settings.eval_batch_size)
+        values = self._estimators.estimator.evaluate(
+            self._estimators.evaluation_input(data), steps=steps, checkpoint_path=checkpoint
+        )
+        results = {name: float(value) for name, value in values.items() if name not in ("loss", "global_step")}
+        results["loss"] = results.get("span_loss", 0.0) + results.get("masked_lm_loss", 0.0)
+        step = checkpoints.step_of(checkpoint)
+        self._log.add({"kind": "eval", "step": step, **results})
+        self._log.plot()
+        _write_results(settings.output_dir, step, results)
+        if checkpoints.keep_if_best(settings.output_dir, checkpoint, {"step": step, **results}):
+            logging.info("Best so far: kept in %s", storage.join(settings.output_dir, checkpoints.BEST_FOLDER))
+        return results
+
+
+def _write_results(folder: str, step: int, results: dict[str, float]) -> None:
+    storage.write_json(storage.join(folder, "eval_results.json"), {"step": step, **results})
+    text = "".join(f"{name} = {value:.6g}\n" for name, value in sorted(results.items()))
+    storage.write_bytes(storage.join(folder, "eval_results.txt"), f"step = {step}\n{text}".encode())
+    for line in _in_words(results):
+        logging.info("%s", line)
+    logging.info("loss %.4f at step %d", results["loss"], step)
+
+
+def _in_words(results: dict[str, float]) -> Iterator[str]:
+    for name in ("start", "end", "exact") if "span_exact_accuracy" in results else ():
+        accuracy = results[f"span_{name}_accuracy"]
+        chance = results["span_exact_chance" if name == "exact" else "span_start_chance"]
+        yield f"span {name} accuracy {accuracy:.3%}, chance {chance:.4%}: {accuracy / chance:.1f} times chance"
+    if "masked_lm_accuracy" in results:
+        yield f"masked LM accuracy {results['masked_lm_accuracy']:.3%}, loss {results['masked_lm_loss']:.4f}"
