@@ -43,7 +43,7 @@ ROOMS = {room: set(may.split()) for room, may in MAY_IMPORT.items()}
 STATIONS = {room.split(".")[0] for room in ROOMS}
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
-    for station in STATIONS
+    for station in sorted(STATIONS)
     for path in sorted((ROOT / station).rglob("*.py"))
 }
 # Rooms, or single files, in which a framework may be imported, at whatever depth of a function.

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_gen.runs.jobs import shuffled_payloads
-from data_gen.spans.clusters import exclusion
+from data_gen.spans import exclusion
 from data_gen.spans.exclusion import is_excluded, load_excluded
 from data_gen.spans.hashing import extend_hash, hash_set, in_hash_set, piece_hashes, text_hash
 from data_gen.storage.ngrams import count_ngram, is_filled, merge_ngrams, ngram_counts, spill_ngrams, write_ngrams
