@@ -1,4 +1,5 @@
-# Sourced by quickstart.sh and test.sh, from the repository root: makes .venv from requirements.txt, or brings it up to date.
+# Sourced by quickstart.sh and test.sh, from the repository root: makes .venv, or brings it up to date. The caller names in
+# `requirements` what it needs; versions are those of requirements.lock.
 
 find_python() {
   local candidate
@@ -18,12 +19,13 @@ MESSAGE
   return 1
 }
 
-# The stamp is a copy of the requirements that were installed, written last: an interrupted installation has none.
-if ! cmp -s requirements.txt .venv/installed-requirements.txt; then
+# The stamp is a copy of what was installed from, written last: an interrupted installation has none.
+stamp=.venv/installed-$requirements
+if ! cat requirements*.txt requirements.lock | cmp -s - "$stamp"; then
   python=$(find_python) || exit 1
-  echo "Installing into .venv with $python (a few minutes, about 3 GB) ..."
   "$python" -m venv .venv || { echo "error: $python cannot make .venv: is its venv module (python3.11-venv) there?" >&2; exit 1; }
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-  cp requirements.txt .venv/installed-requirements.txt
+  echo "Installing $requirements into .venv (the first time a few minutes, about 3 GB) ..."
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check -r "$requirements" -c requirements.lock
+  cat requirements*.txt requirements.lock > "$stamp"
 fi
 export TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-3} TF_ENABLE_ONEDNN_OPTS=${TF_ENABLE_ONEDNN_OPTS:-1} TOKENIZERS_PARALLELISM=${TOKENIZERS_PARALLELISM:-false}

@@ -17,6 +17,7 @@ from finetuning.qa.model import load_qa_model
 from finetuning.qa.questions import load_questions
 from finetuning.qa.run import load_run_data, run_question_answering
 from finetuning.qa.settings import DataSettings, ModelSettings, ScheduleSettings
+from finetuning.qa.usage import usage_of
 from kosplinter_common.cli import InputError
 from tests.finetuning.tiny_qa import (
     bert_folder,
@@ -76,6 +77,8 @@ def test_the_original_command_learns_the_pattern(trained: Path) -> None:
     assert results["total"] == 32 and results["unanswered"] == 0
     assert results["korquad_f1"] > 80 and results["korquad_exact_match"] > 60
     assert results["korquad_oracle_f1"] >= results["korquad_f1"]
+    noted = {"max_seq_length": 48, "doc_stride": 16, "max_answer_length": 6, "hide_sep": True}
+    assert usage_of(str(trained)).items() >= noted.items()
     assert training["steps"] == 120 and training["last_logged_loss"] < training["first_logged_loss"] / 3
     assert {"seed", "versions", "squad_f1", "squad_exact_match", "peak_memory_mib"} <= results.keys()
 
@@ -100,9 +103,7 @@ def test_predict_prints_answer_score_and_offsets(
 ) -> None:
     context = "권도현은 대전에서 태어났다. 지금도 대전에 살며 날마다 강가를 걷는다."
     (tmp_path / "context.txt").write_text(context, encoding="utf-8")
-    command = (
-        f"predict.py --model {trained} --json --max_seq_length 48 --context_file {tmp_path}/context.txt --question"
-    )
+    command = f"predict.py --model {trained} --json --context_file {tmp_path}/context.txt --question"
     monkeypatch.setattr(sys, "argv", [*command.split(), "누가 태어났는가?"])
     predict.main()
     (answer,) = json.loads(capsys.readouterr().out)["answers"]
@@ -118,7 +119,7 @@ def test_a_long_context_is_read_in_windows(trained: Path) -> None:
     short, long = (answerer.answer("누가 태어났는가?", text)[0] for text in (sentence, padding + sentence))
     assert long["start"] >= len(padding) and long["text"] == short["text"]
     assert answerer.answer("누가 태어났는가?", "\u200b \u200b") == []
-    assert answerer._qa_model.template.hidden_ids  # as noted in run.json
+    assert answerer._qa_model.template.hidden_ids  # as the model notes
     with pytest.raises(InputError, match="question is empty"):
         answerer.answer(" ", sentence)
 
