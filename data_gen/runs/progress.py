@@ -37,6 +37,7 @@ class Progress:
             total=self._work(Counter(bytes=self._total_bytes, shards=num_shards)),
             bar_format=_FORMAT,
             file=stream,
+            position=0,
             mininterval=seconds,
             maxinterval=seconds,
             smoothing=0,  # the mean speed: files differ

@@ -164,7 +164,7 @@ from kosplinter_common.cli import InputError
 from data_gen import beam_pipeline, create_pretraining_data
 flags.FLAGS(sys.argv)
 here, there = create_pretraining_data._config(), beam_pipeline._beam_config()
-assert list(here.input_files) == there.input_files
+assert here.input_files == there.input_files
 assert (str(here.output_dir), str(here.vocab_file)) == (there.output_dir, there.vocab_file)
 names = {field.name for field in dataclasses.fields(here)} - {"input_files", "output_dir", "vocab_file"}
 for name in names - {"num_processes", "configuration"}:  # what Beam has its own ways for
