@@ -27,7 +27,7 @@ from kosplinter_common.cli import exit_with_one_line
 from pretraining.settings import PretrainingSettings
 
 _DEFAULTS: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(PretrainingSettings)}
-EXIT_SIGTERM = 128 + 15
+EXIT_SIGNAL = 128  # and the signal's number: 143 for SIGTERM, 130 for Ctrl-C
 
 
 def _text(name: str, help_text: str) -> None:
@@ -52,8 +52,8 @@ _text("init_checkpoint", "Start from these weights (Google BERT's variable names
 _number("max_seq_length", "Length of the records; default: dataset.json's, else 512.")
 _number("max_questions_per_seq", "[QUESTION] slots of a record; default: dataset.json's, else 30.")
 _number("max_predictions_per_seq", "Masked LM slots of a record; default: dataset.json's, else 30.")
-_switch("recurring_span_selection", "Train span selection beside masked LM.")
-_switch("only_recurring_span_selection", "Leave masked LM out.")
+_switch("recurring_span_selection", "Train span selection; default: where dataset.json says that the records hold it.")
+_switch("only_recurring_span_selection", "Leave masked LM out; default: where the records hold no predictions.")
 _switch("do_train", "Train.")
 _switch("do_eval", "Evaluate after training, or the newest checkpoint.")
 _number("train_batch_size", "Examples of one update, over all devices and accumulation steps.")
@@ -99,8 +99,8 @@ def main(argv: list[str]) -> None:
     tf.compat.v1.logging.set_verbosity(tf.compat.v1.logging.ERROR)
     logging.set_verbosity(logging.INFO)
     values: dict[str, Any] = {name: flags.FLAGS[name].value for name in _DEFAULTS}
-    if run(PretrainingSettings(**values)):
-        sys.exit(EXIT_SIGTERM)
+    if number := run(PretrainingSettings(**values)):
+        sys.exit(EXIT_SIGNAL + number)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What a pretraining run is told: one frozen object, checked before any long work."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kosplinter_common.cli import InputError
 from kosplinter_common.records.examples import RecordSpec
@@ -24,8 +24,8 @@ class PretrainingSettings:
     max_seq_length: int | None = None
     max_questions_per_seq: int | None = None
     max_predictions_per_seq: int | None = None
-    recurring_span_selection: bool = False
-    only_recurring_span_selection: bool = False
+    recurring_span_selection: bool | None = None  # None: spans where the records hold them
+    only_recurring_span_selection: bool | None = None  # None: masked LM where the records hold predictions
     do_train: bool = False
     do_eval: bool = False
     train_batch_size: int = 256
@@ -80,7 +80,7 @@ class PretrainingSettings:
                 f"--num_warmup_steps: found {self.num_warmup_steps}, expected at most --num_train_steps "
                 f"{self.num_train_steps}"
             )
-        if not self.objectives_wanted:
+        if self.only_recurring_span_selection and self.recurring_span_selection is False:
             raise InputError("found no objective: --only_recurring_span_selection needs --recurring_span_selection")
 
     def _check_batch(self, size: int, name: str, parts: int) -> None:
@@ -94,12 +94,24 @@ class PretrainingSettings:
         """Updates between two looks of the host: on a TPU a loop of them, by default to the next checkpoint."""
         return (self.iterations_per_loop or self.save_checkpoints_steps) if self.use_tpu else 1
 
-    @property
-    def objectives_wanted(self) -> tuple[str, ...]:
-        """Masked LM; with --recurring_span_selection spans too; with --only_recurring_span_selection spans alone."""
-        if self.only_recurring_span_selection:
-            return ("spans",) if self.recurring_span_selection else ()
-        return ("spans", "masked_lm") if self.recurring_span_selection else ("masked_lm",)
+    def objectives(self, in_dataset: RecordSpec | None) -> tuple[bool, bool]:
+        """Whether span selection and whether masked LM are wanted: as the two flags say; by the one that is not given,
+        what the records hold, and where nobody tells what they hold, masked LM alone.
+        """
+        spans, only = self.recurring_span_selection, self.only_recurring_span_selection
+        if spans is None:
+            spans = bool(only) or (in_dataset is not None and in_dataset.max_questions_per_seq > 0)
+        if only is None:
+            only = spans and in_dataset is not None and not in_dataset.max_predictions_per_seq
+        return spans, not (spans and only)
+
+    def with_objectives_of(self, spec: RecordSpec) -> "PretrainingSettings":
+        """The same with both flags of span selection given."""
+        return replace(
+            self,
+            recurring_span_selection=spec.max_questions_per_seq > 0,
+            only_recurring_span_selection=not spec.max_predictions_per_seq,
+        )
 
     def record_spec(self, in_dataset: RecordSpec | None) -> RecordSpec:
         """Features to read: lengths as in the flags, else as in dataset.json, else the paper's."""
@@ -109,10 +121,11 @@ class PretrainingSettings:
                 return flag
             return getattr(in_dataset, attribute) or default if in_dataset else default
 
+        spans, masked_lm = self.objectives(in_dataset)
         questions = limit(self.max_questions_per_seq, "max_questions_per_seq", MAX_QUESTIONS_PER_SEQ)
         predictions = limit(self.max_predictions_per_seq, "max_predictions_per_seq", MAX_PREDICTIONS_PER_SEQ)
         return RecordSpec(
             max_seq_length=limit(self.max_seq_length, "max_seq_length", MAX_SEQ_LENGTH),
-            max_questions_per_seq=questions if "spans" in self.objectives_wanted else 0,
-            max_predictions_per_seq=predictions if "masked_lm" in self.objectives_wanted else 0,
+            max_questions_per_seq=questions if spans else 0,
+            max_predictions_per_seq=predictions if masked_lm else 0,
         )

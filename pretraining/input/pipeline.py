@@ -44,18 +44,20 @@ def training_batches(
     records_seen: int = 0,
     shuffle_buffer_size: int = 20_000,
     share: HostShare = HostShare(),
+    vocab_size: int | None = None,
 ) -> tf.data.Dataset:
     """Endless batches of fixed shapes, {feature: int32 or float32 [batch_size, length]}.
 
     The order of the records is a function of `seed` and the shards alone: each epoch takes the shards in a new random
     order, in groups of 16 whose records are interleaved and shuffled. `records_seen` records of that order are passed
-    over, so a resumed run sees no record twice before all were seen once.
+    over, so a resumed run sees no record twice before all were seen once. Values out of range end the stream as `parse`
+    says.
     """
     first_group, to_skip = _position(files, seed, records_seen)
     groups = tf.data.Dataset.range(first_group, tf.int64.max)
     records = groups.flat_map(lambda group: _group_records(files, seed, group, shuffle_buffer_size))
     records = records.skip(to_skip).shard(share.hosts, share.host)
-    return _parsed(records, spec, batch_size)
+    return _parsed(records, spec, batch_size, vocab_size)
 
 
 def evaluation_batches(
@@ -72,23 +74,42 @@ def evaluation_batches(
     records = tf.data.Dataset.from_tensor_slices((list(files.paths), list(files.compression))).flat_map(_read)
     if padding:
         records = records.concatenate(tf.data.Dataset.from_tensors(_empty_record(spec)).repeat(padding))
-    return _parsed(records.shard(share.hosts, share.host), spec, batch_size)
+    return _parsed(records.shard(share.hosts, share.host), spec, batch_size, None)  # checked before, whole
 
 
-def _parsed(records: tf.data.Dataset, spec: RecordSpec, batch_size: int) -> tf.data.Dataset:
+def _parsed(records: tf.data.Dataset, spec: RecordSpec, batch_size: int, vocab_size: int | None) -> tf.data.Dataset:
     batches = records.batch(batch_size, drop_remainder=True)
-    batches = batches.map(lambda batch: parse(batch, spec), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    batches = batches.map(
+        lambda batch: parse(batch, spec, vocab_size), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
     return batches.prefetch(tf.data.AUTOTUNE)
 
 
-def parse(serialized: tf.Tensor, spec: RecordSpec) -> dict[str, tf.Tensor]:
-    """Serialised examples [batch] as {feature: int32 or float32 [batch, length]}: no TPU takes int64."""
+def value_limits(spec: RecordSpec, vocab_size: int | None) -> dict[str, int]:
+    """What the whole numbers of each feature must lie below; ids only where the vocabulary's size is given."""
+    limits = {"input_mask": 2}
+    positions = ("masked_span_positions", "masked_span_beginnings", "masked_span_endings", "masked_lm_positions")
+    limits |= dict.fromkeys(positions, spec.max_seq_length)
+    if vocab_size is not None:
+        limits |= {"input_ids": vocab_size, "masked_lm_ids": vocab_size}
+    return {name: limit for name, limit in limits.items() if name in spec.features()}
+
+
+def parse(serialized: tf.Tensor, spec: RecordSpec, vocab_size: int | None = None) -> dict[str, tf.Tensor]:
+    """Serialised examples [batch] as {feature: int32 or float32 [batch, length]}: no TPU takes int64.
+
+    A missing feature, another length, and a value out of range (see `value_limits`; a weight is 0 or 1) end in an
+    InvalidArgumentError; which record it was, `record_faults.find_fault` finds.
+    """
     features = {
         name: tf.io.FixedLenFeature([length], tf.float32 if kind == FLOAT32 else tf.int64)
         for name, (kind, length) in spec.features().items()
     }
     parsed = tf.io.parse_example(serialized, features)
-    return {name: tf.cast(x, tf.int32) if x.dtype == tf.int64 else x for name, x in parsed.items()}
+    in_range = [tf.reduce_all((parsed[n] >= 0) & (parsed[n] < m)) for n, m in value_limits(spec, vocab_size).items()]
+    in_range += [tf.reduce_all(tf.equal(x, 0) | tf.equal(x, 1)) for x in parsed.values() if x.dtype == tf.float32]
+    with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(in_range), ["value out of range"])]):
+        return {n: tf.cast(x, tf.int32) if x.dtype == tf.int64 else tf.identity(x) for n, x in parsed.items()}
 
 
 def _empty_record(spec: RecordSpec) -> bytes:

@@ -1,34 +1,42 @@
 """What is checked of the records before any graph is built: dataset.json, the first records, every id in range."""
 
-import contextlib
 import hashlib
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
-import numpy as np
 import tensorflow as tf
 from absl import logging
 
 from kosplinter_common.cli import InputError
-from kosplinter_common.records.dataset_info import DATASET_FILE, DatasetInfo
-from kosplinter_common.records.examples import FLOAT32, RecordSpec
+from kosplinter_common.records.dataset_info import DATASET_FILE, DatasetInfo, ShardInfo
+from kosplinter_common.records.examples import RecordSpec
 from pretraining.input import storage
-from pretraining.input.pipeline import RecordFiles, parse
+from pretraining.input.pipeline import RecordFiles
+from pretraining.input.record_faults import find_fault, read_file
 from pretraining.model.configuration import BertConfig
 
+# What asks for features that records may lack, and what does without.
+_WANTED = {
+    "max_seq_length": "sequences",
+    "max_questions_per_seq": "recurring spans, as --recurring_span_selection asks; without the span flags training "
+    "follows the records",
+    "max_predictions_per_seq": "masked LM predictions, as it takes --recurring_span_selection and "
+    "--only_recurring_span_selection to train spans alone; without the span flags training follows the records",
+}
 GZIP_MAGIC = b"\x1f\x8b"
-RECORDS_CHECKED = 512
+# Of these first files so many first records are looked at before training; the rest in the stream.
+FILES_CHECKED, RECORDS_CHECKED = 16, 512
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Record files that were checked, the features to read from them, and the vocabulary's sum where it is known."""
+    """Record files that were checked, and the features to read from them."""
 
     files: RecordFiles
     spec: RecordSpec
-    vocab_sha256: str | None
+    vocab_sha256: str | None  # where dataset.json or --vocab_file tells
+    vocab_size: int  # ids lie below it
+    sums: tuple[str, ...]  # SHA-256 of each file
 
 
 def open_dataset(patterns: str, wanted: RecordSpec, config: BertConfig, vocab_file: str = "") -> Dataset:
@@ -57,9 +65,34 @@ def open_dataset(patterns: str, wanted: RecordSpec, config: BertConfig, vocab_fi
         raise InputError(f"records of different vocabularies: found sha256 {sums}, expected one")
     compression = tuple("GZIP" if _head(path) == GZIP_MAGIC else "" for path in paths)
     files = RecordFiles(paths, (0,) * len(paths), compression)
-    _check_first_record(files, wanted)
     _check_first_records(files, wanted, config.vocab_size)
-    return Dataset(replace(files, records=_count(files, infos)), wanted, next(iter(sums), None))
+    vocab_sha256 = next(iter(sums), None) or (_sha256(vocab_file) if vocab_file else None)
+    files = replace(files, records=_count(files, infos))
+    return Dataset(files, wanted, vocab_sha256, config.vocab_size, _sums(files, infos))
+
+
+def _check_first_records(files: RecordFiles, wanted: RecordSpec, vocab_size: int) -> None:
+    first = min(len(files.paths), FILES_CHECKED)
+    files = RecordFiles(files.paths[:first], files.records[:first], files.compression[:first])
+    if fault := find_fault(files, wanted, vocab_size, [RECORDS_CHECKED // first] * first):
+        raise fault
+
+
+def check_all_records(data: Dataset, limit: int = 0) -> None:
+    """Reads every record that an evaluation will use: the first `limit` in file order; 0: all.
+
+    Raises:
+      InputError: the first that cannot be used, by its file and number.
+    """
+    left, counts = limit or data.files.num_records, []
+    for records in data.files.records:
+        counts.append(min(left, records))
+        left -= counts[-1]
+    files = data.files
+    used = sum(count > 0 for count in counts)  # from the front
+    files = RecordFiles(files.paths[:used], files.records[:used], files.compression[:used])
+    if fault := find_fault(files, data.spec, data.vocab_size, counts[:used]):
+        raise fault
 
 
 def recorded_spec(patterns: str) -> RecordSpec | None:
@@ -69,12 +102,7 @@ def recorded_spec(patterns: str) -> RecordSpec | None:
 
 def name_damage(files: RecordFiles) -> InputError | None:
     """Reads all files for the first record that cannot be read: after training met damaged data."""
-    for path, compression in zip(files.paths, files.compression, strict=True):
-        try:
-            _count_file(path, compression)
-        except InputError as error:
-            return error
-    return None
+    return find_fault(files, None)
 
 
 def _expand(patterns: str) -> tuple[str, ...]:
@@ -105,7 +133,7 @@ def _check_info(info: DatasetInfo, wanted: RecordSpec, config: BertConfig, vocab
     for name in ("max_seq_length", "max_questions_per_seq", "max_predictions_per_seq"):
         found, expected = getattr(info, name), getattr(wanted, name)
         if found == 0 and expected:
-            raise InputError(f"{where}: {name}: found 0 (no such features), expected --{name} {expected}")
+            raise InputError(f"{where}: {name}: found 0 (no such features), expected {_WANTED[name]}")
         if expected and found != expected:
             raise InputError(f"{where}: {name}: found {found}, expected --{name} {expected}")
     if info.vocab.size != config.vocab_size:
@@ -113,10 +141,17 @@ def _check_info(info: DatasetInfo, wanted: RecordSpec, config: BertConfig, vocab
             f"{where}: vocabulary of {info.vocab.size} tokens, expected the config's vocab_size {config.vocab_size}"
         )
     if vocab_file:
-        with tf.io.gfile.GFile(vocab_file, "rb") as file:
-            found_sum = hashlib.sha256(file.read()).hexdigest()
+        found_sum = _sha256(vocab_file)
         if found_sum != info.vocab.sha256:
             raise InputError(f"{vocab_file}: sha256 {found_sum}, expected {info.vocab.sha256} as in {where}")
+
+
+def _sha256(path: str) -> str:
+    digest = hashlib.sha256()
+    with tf.io.gfile.GFile(path, "rb") as file:
+        while chunk := file.read(1 << 22):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _head(path: str) -> bytes:
@@ -124,65 +159,18 @@ def _head(path: str) -> bytes:
         return file.read(len(GZIP_MAGIC))
 
 
-def _fetch(build: Callable[[], Any]) -> Any:
-    """Builds tensors in a graph of their own and returns their values."""
-    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-        return session.run(build())
+def _shards(infos: dict[str, DatasetInfo]) -> dict[str, ShardInfo]:
+    return {storage.join(folder, shard.name): shard for folder, info in infos.items() for shard in info.shards}
 
 
-def _first(dataset: tf.data.Dataset) -> Any:
-    return tf.compat.v1.data.make_one_shot_iterator(dataset).get_next()
-
-
-def _check_first_record(files: RecordFiles, wanted: RecordSpec) -> None:
-    """Names the feature that is missing or of another length or type, which parsing by itself does not."""
-    path = files.paths[0]
-    try:
-        payload = _fetch(lambda: _first(tf.data.TFRecordDataset(path, compression_type=files.compression[0])))
-    except tf.errors.OutOfRangeError as error:
-        raise InputError(f"{path}: found no records") from error
-    except tf.errors.DataLossError as error:
-        raise InputError(f"{path}: record 0: damaged, or not a TFRecord file: {error.message}") from error
-    try:
-        example = tf.train.Example.FromString(payload)
-    except Exception as error:
-        raise InputError(f"{path}: record 0: not a tf.train.Example: {error}") from error
-    for name, (kind, length) in wanted.features().items():
-        if name not in example.features.feature:
-            raise InputError(f"{path}: record 0: found no {name}, expected {length} values of {kind}")
-        feature = example.features.feature[name]
-        values = feature.float_list.value if kind == FLOAT32 else feature.int64_list.value
-        if len(values) != length:
-            raise InputError(f"{path}: record 0: {name}: found {len(values)} values of {kind}, expected {length}")
-
-
-def _check_first_records(files: RecordFiles, wanted: RecordSpec, vocab_size: int) -> None:
-    """Ids must be in the vocabulary and positions inside the sequence, in the first records."""
-
-    def batch() -> dict[str, tf.Tensor]:
-        records = tf.data.Dataset.from_tensor_slices((list(files.paths), list(files.compression)))
-        records = records.interleave(lambda path, kind: tf.data.TFRecordDataset(path, kind), cycle_length=16)
-        return _first(records.take(RECORDS_CHECKED).batch(RECORDS_CHECKED).map(lambda batch: parse(batch, wanted)))
-
-    try:
-        values = _fetch(batch)
-    except tf.errors.DataLossError as error:
-        raise name_damage(files) or error from error
-    except tf.errors.InvalidArgumentError as error:
-        raise InputError(f"{files.paths[0]}: records of several shapes: {error.message}") from error
-    limits = {name: wanted.max_seq_length for name in wanted.features() if name.startswith("masked_span_")}
-    limits |= {"input_ids": vocab_size, "masked_lm_ids": vocab_size, "masked_lm_positions": wanted.max_seq_length}
-    limits |= {"input_mask": 2, "masked_span_weights": 2, "masked_lm_weights": 2}
-    for name, array in values.items():
-        bad = array[(array < 0) | (array >= limits[name])]
-        if bad.size:
-            raise InputError(
-                f"{', '.join(files.paths[:3])}: {name}: found {bad.flat[0]:g}, expected 0 to {limits[name] - 1}"
-            )
+def _sums(files: RecordFiles, infos: dict[str, DatasetInfo]) -> tuple[str, ...]:
+    """As dataset.json says, else read."""
+    known = _shards(infos)
+    return tuple(known[path].sha256 if path in known else _sha256(path) for path in files.paths)
 
 
 def _count(files: RecordFiles, infos: dict[str, DatasetInfo]) -> tuple[int, ...]:
-    known = {storage.join(folder, shard.name): shard for folder, info in infos.items() for shard in info.shards}
+    known = _shards(infos)
     counts = []
     for path, compression in zip(files.paths, files.compression, strict=True):
         if shard := known.get(path):
@@ -204,24 +192,15 @@ def _count_file(path: str, compression: str) -> int:
     Raises:
       InputError: the number of the record that is damaged.
     """
-    records = tf.data.TFRecordDataset
     try:
-        return _fetch(
-            lambda: (
-                records(path, compression, buffer_size=1 << 22)
-                .batch(1024)
-                .reduce(np.int64(0), lambda count, batch: count + tf.size(batch, tf.int64))
-            )
-        )
+        return read_file(path, compression)
     except tf.errors.DataLossError as error:
-        number = 0
-        with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-            record = _first(records(path, compression))
-            with contextlib.suppress(tf.errors.DataLossError):
-                while True:
-                    session.run(record)
-                    number += 1
-        raise InputError(f"{path}: record {number}: damaged: {error.message}") from error
+        raise name_damage(RecordFiles((path,), (0,), (compression,))) or error from error
+
+
+def evaluation_key(data: Dataset, records: int) -> str:
+    """Names what an evaluation reads, `records` records of these files: 12 hexadecimal digits."""
+    return hashlib.sha256(" ".join([*sorted(data.sums), str(records)]).encode()).hexdigest()[:12]
 
 
 def check_same_vocabulary(train: Dataset, evaluation: Dataset) -> None:

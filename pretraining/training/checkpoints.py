@@ -2,14 +2,20 @@
 
 import re
 import time
+from dataclasses import replace
+from typing import Any
 
 import tensorflow as tf
 from absl import logging
 
 from kosplinter_common.cli import InputError
+from kosplinter_common.records.examples import RecordSpec
 from pretraining.input import storage
+from pretraining.model.configuration import BertConfig
+from pretraining.model.initialization import list_checkpoint
 
 _INDEX = re.compile(r"model\.ckpt-(\d+)\.index$")
+_LAYER = re.compile(r"bert/encoder/layer_(\d+)/")
 BEST_FOLDER = "best"
 BEST_RESULTS = "eval_results.json"
 
@@ -19,9 +25,12 @@ def step_of(checkpoint: str) -> int:
     return int(checkpoint.rsplit("-", 1)[1])
 
 
-def newest_whole_checkpoint(folder: str) -> str | None:
-    """The newest checkpoint all of whose tensors can be read; damaged newer ones are passed over with a warning, and
-    TensorFlow's `checkpoint` file is made to name the one that is found.
+def newest_whole_checkpoint(folder: str, repair: bool = True) -> str | None:
+    """The newest checkpoint all of whose tensors can be read; damaged newer ones are passed over with a warning.
+
+    Args:
+      folder: the run's.
+      repair: make TensorFlow's `checkpoint` file name the one that is found: for who trains, and owns that file.
 
     Raises:
       InputError: there are checkpoints, and every one is damaged.
@@ -34,7 +43,7 @@ def newest_whole_checkpoint(folder: str) -> str | None:
         newest = candidates[-1]
         damage = _damage(newest)
         if damage is None:
-            if tf.train.latest_checkpoint(folder) != newest:
+            if repair and tf.train.latest_checkpoint(folder) != newest:
                 tf.compat.v1.train.update_checkpoint_state(folder, newest, candidates)
             return newest
         logging.warning("%s is damaged (%s): falling back to the checkpoint before", newest, damage)
@@ -65,17 +74,81 @@ def _damage(checkpoint: str) -> str | None:
     return None
 
 
-def score_of(results: dict[str, float]) -> float:
+def check_sizes(checkpoint: str, config: BertConfig) -> None:
+    """Raises:
+    InputError: a checkpoint of other sizes than the config's. (The number of heads leaves no trace in shapes.)
+    """
+    shapes = list_checkpoint(checkpoint)
+    inner = "bert/encoder/layer_0/intermediate/dense/kernel"
+    words, positions = (f"bert/embeddings/{name}_embeddings" for name in ("word", "position"))
+    if missing := [name for name in (inner, words, positions) if name not in shapes]:
+        raise InputError(f"{checkpoint}: found no {missing[0]}, expected a checkpoint of a pretraining run")
+    sizes = {
+        "num_hidden_layers": len({match[1] for name in shapes if (match := _LAYER.match(name))}),
+        "vocab_size": shapes[words][0],
+        "hidden_size": shapes[words][1],
+        "max_position_embeddings": shapes[positions][0],
+        "intermediate_size": shapes[inner][1],
+    }
+    for name, found in sizes.items():
+        if found != getattr(config, name):
+            raise InputError(f"{checkpoint}: {name}: found {found}, expected the config's {getattr(config, name)}")
+
+
+def learned_of(checkpoint: str, wanted: RecordSpec, flags_given: bool) -> RecordSpec:
+    """The objectives of `wanted` that a checkpoint was trained on.
+
+    Args:
+      checkpoint: of a run.
+      wanted: by the flags of span selection or, where not `flags_given`, by the records.
+      flags_given: then each that is wanted must have been trained.
+
+    Raises:
+      InputError: an objective that the flags ask for, or all that the records hold, was not trained.
+    """
+    heads = {name.split("/")[1] for name in list_checkpoint(checkpoint) if name.startswith("cls/")}
+    spans, masked_lm = "span_predictions" in heads, "predictions" in heads
+    learned = replace(
+        wanted,
+        max_questions_per_seq=wanted.max_questions_per_seq if spans else 0,
+        max_predictions_per_seq=wanted.max_predictions_per_seq if masked_lm else 0,
+    )
+    nothing = not learned.max_questions_per_seq and not learned.max_predictions_per_seq
+    if nothing or (flags_given and learned != wanted):
+        missing = "spans" if wanted.max_questions_per_seq and not spans else "masked LM"
+        only = "--recurring_span_selection --only_recurring_span_selection" if spans else "--norecurring_span_selection"
+        raise InputError(
+            f"{checkpoint}: found a run that was not trained on {missing}, expected one so trained: try {only}"
+        )
+    return learned
+
+
+def score_of(results: dict[str, Any]) -> float:
     """What "best" means: exact span accuracy, or masked LM accuracy where no spans are trained."""
     return results.get("span_exact_accuracy", results.get("masked_lm_accuracy", 0.0))
 
 
-def keep_if_best(folder: str, checkpoint: str, results: dict[str, float]) -> bool:
-    """Copies a checkpoint to folder/best/ if no evaluation before scored as high."""
-    best = storage.join(folder, BEST_FOLDER)
+def best_folder(folder: str, results: dict[str, Any]) -> str:
+    """Where the best by an evaluation like this one is kept: best/, which belongs to the records and the kind of score
+    that came first, or for others a folder that is named for them. Scores on different records do not compare.
+    """
+    first = storage.join(folder, BEST_FOLDER)
+    record = storage.join(first, BEST_RESULTS)
+    if not tf.io.gfile.exists(record) or _kind(storage.read_json(record)) == _kind(results):
+        return first
+    return "-".join([first, *filter(None, _kind(results))])
+
+
+def _kind(results: dict[str, Any]) -> tuple[str, str]:
+    return results.get("data", ""), "" if "span_exact_accuracy" in results else "masked_lm"
+
+
+def keep_if_best(folder: str, checkpoint: str, results: dict[str, Any]) -> str | None:
+    """Copies a checkpoint to `best_folder`, and names that, if no evaluation like this one scored as high before."""
+    best = best_folder(folder, results)
     record = storage.join(best, BEST_RESULTS)
     if tf.io.gfile.exists(record) and score_of(storage.read_json(record)) >= score_of(results):
-        return False
+        return None
     tf.io.gfile.makedirs(best)
     previous = tf.io.gfile.glob(storage.join(best, "model.ckpt-*"))
     # The index goes last: a checkpoint without one does not exist for TensorFlow.
@@ -86,4 +159,4 @@ def keep_if_best(folder: str, checkpoint: str, results: dict[str, float]) -> boo
     for file in previous:
         if not file.startswith(storage.join(best, checkpoint.rsplit("/", 1)[1]) + "."):
             tf.io.gfile.remove(file)
-    return True
+    return best

@@ -14,7 +14,7 @@ from pretraining.model.configuration import BertConfig
 from pretraining.model.replicas import Replicas
 from pretraining.settings import PretrainingSettings
 from pretraining.training.model_fn import estimator_model_fn, model_fn_builder
-from pretraining.training.tpu_cluster import resolve_tpu
+from pretraining.training.tpu_cluster import check_answer, resolve_tpu
 from pretraining.training.train_step import StepSettings
 
 tpu = tf.compat.v1.estimator.tpu
@@ -92,14 +92,23 @@ class TPUEstimators:
             # PER_HOST_V2: params["batch_size"] is a core's
             return _training(self._settings, data, params["batch_size"], records_seen, self._share(params))
 
+        self._check_tpu()
         self.estimator.train(input_fn, hooks, max_steps=max_steps, saving_listeners=[listener])
 
     def evaluation_input(self, data: Dataset) -> InputFn:
+        self._check_tpu()
+
         def input_fn(params: dict[str, Any]) -> tf.data.Dataset:
             batch_size = params["batch_size"]
             return evaluation_batches(data.files, data.spec, batch_size, self.replicas, self._share(params))
 
         return input_fn
+
+    def _check_tpu(self) -> None:
+        """Each time before a session begins: there TensorFlow would wait without a word and without end."""
+        if self._settings.use_tpu:
+            config = self.estimator.config
+            check_answer(config.master, self._settings.num_tpu_cores, config.session_config.cluster_def)
 
     def _share(self, params: dict[str, Any]) -> HostShare:
         if not self._settings.use_tpu:
@@ -205,7 +214,8 @@ def _training(
     settings: PretrainingSettings, data: Dataset, batch_size: int, records_seen: int, share: HostShare
 ) -> tf.data.Dataset:
     buffer_size = settings.shuffle_buffer_size
-    return training_batches(data.files, data.spec, batch_size, settings.random_seed, records_seen, buffer_size, share)
+    seed = settings.random_seed
+    return training_batches(data.files, data.spec, batch_size, seed, records_seen, buffer_size, share, data.vocab_size)
 
 
 def _common_run_config(settings: PretrainingSettings) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Session hooks of a training run: log lines, the guard against non-finite numbers, and the way out on SIGTERM."""
+"""Session hooks of a training run: log lines, the guard against non-finite numbers, the way out on a signal."""
 
 import os
 import signal
@@ -179,11 +179,15 @@ def add_stop_votes(replicas: Replicas) -> None:
 
 
 class StopHook(tf.compat.v1.train.SessionRunHook):
-    """Ends training after a step once SIGTERM has come to this worker or another; Estimator then saves a checkpoint."""
+    """Ends training after a step once a signal has come to this worker or another; Estimator then saves a checkpoint.
+
+    signal: the number of the one that came here; SIGTERM where it came to another worker.
+    """
 
     def __init__(self, alone: bool = True) -> None:
         """`alone`: there are no other workers, so that a request made between two rounds of training holds at once."""
         self.requested = False
+        self.signal = int(signal.SIGTERM)
         self.stopped = False
         self._alone = alone
 
@@ -208,16 +212,17 @@ class StopHook(tf.compat.v1.train.SessionRunHook):
 
 
 @contextmanager
-def stop_on_sigterm(hook: StopHook) -> Iterator[None]:
-    """Within this block SIGTERM asks `hook` to end training."""
+def stop_on_signals(hook: StopHook) -> Iterator[None]:
+    """Within this block SIGTERM and Ctrl-C (SIGINT) ask `hook` to end training."""
 
     def request(number: int, frame: object) -> None:
         # os.write: a handler may come in the middle of a log line
-        os.write(2, b"SIGTERM: saving a checkpoint, then stopping\n")
-        hook.requested = True
+        os.write(2, f"{signal.Signals(number).name}: saving a checkpoint, then stopping\n".encode())
+        hook.requested, hook.signal = True, number
 
-    previous = signal.signal(signal.SIGTERM, request)
+    previous = {number: signal.signal(number, request) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from absl import logging
 
 from kosplinter_common.cli import InputError
 from pretraining.input import record_files, storage
+from pretraining.input.record_faults import find_fault
 from pretraining.input.record_files import Dataset
 from pretraining.model import flops
 from pretraining.model.configuration import BertConfig
@@ -23,9 +25,11 @@ from pretraining.training.hooks import (
     ProgressHook,
     SessionLostError,
     StopHook,
-    stop_on_sigterm,
+    stop_on_signals,
     without_session_recovery,
 )
+from pretraining.training.output_lock import alone_in
+from pretraining.training.resources import DiskSpaceHook, exhaustion_in_one_line
 from pretraining.training.run_log import RunLog
 
 
@@ -37,7 +41,11 @@ class Run:
     config: BertConfig
     train_data: Dataset | None
     eval_data: Dataset | None
-    start_step: int  # of the checkpoint it goes on from; 0 for a new run
+    checkpoint: str | None  # that it goes on from or evaluates; None for a new run
+
+    @property
+    def start_step(self) -> int:
+        return checkpoints.step_of(self.checkpoint) if self.checkpoint else 0
 
 
 def prepare(settings: PretrainingSettings) -> Run:
@@ -47,21 +55,42 @@ def prepare(settings: PretrainingSettings) -> Run:
       InputError: flags, config, vocabulary, records and checkpoint that disagree.
     """
     config = BertConfig.from_json_file(settings.bert_config_file)
-    train_data = _open(settings.input_file, settings, config) if settings.do_train else None
+    if not settings.do_train:
+        return _prepare_evaluation(settings, config)
+    train_data = _open(settings.input_file, settings, config)
     eval_data = None
     if settings.do_eval:
-        eval_data = _open(settings.eval_input_file or settings.input_file, settings, config)
-        if train_data:
-            record_files.check_same_vocabulary(train_data, eval_data)
-    if settings.init_checkpoint:
+        patterns = settings.eval_input_file or settings.input_file
+        eval_data = _open(patterns, settings.with_objectives_of(train_data.spec), config)
+        record_files.check_same_vocabulary(train_data, eval_data)
+        _check_evaluated(settings, eval_data)
+        resume.warn_of_trained_records(eval_data, train_data.sums)
+    checkpoint = checkpoints.newest_whole_checkpoint(settings.output_dir, repair=is_chief())
+    if settings.init_checkpoint and not checkpoint:
         list_checkpoint(settings.init_checkpoint)
-    checkpoint = checkpoints.newest_whole_checkpoint(settings.output_dir)
-    start_step = checkpoints.step_of(checkpoint) if checkpoint else 0
-    if train_data:
-        _check_resume(settings, config, train_data, checkpoint)
-    elif not checkpoint:
+    _check_resume(settings, config, train_data, checkpoint)
+    return Run(settings, config, train_data, eval_data, checkpoint)
+
+
+def _prepare_evaluation(settings: PretrainingSettings, config: BertConfig) -> Run:
+    """Of evaluation without training: nothing is written, and everything must be the run's."""
+    checkpoint = checkpoints.newest_whole_checkpoint(settings.output_dir, repair=False)
+    if not checkpoint:
         raise InputError(f"--do_eval without --do_train: found no checkpoint in {settings.output_dir}")
-    return Run(settings, config, train_data, eval_data, start_step)
+    checkpoints.check_sizes(checkpoint, config)
+    patterns = settings.eval_input_file or settings.input_file
+    wanted = settings.record_spec(record_files.recorded_spec(patterns))
+    flags_given = (settings.recurring_span_selection, settings.only_recurring_span_selection) != (None, None)
+    spec = checkpoints.learned_of(checkpoint, wanted, flags_given)
+    data = record_files.open_dataset(patterns, spec, config, settings.vocab_file)
+    resume.check_evaluation(settings.output_dir, config, data)
+    _check_evaluated(settings, data)
+    return Run(settings, config, None, data, checkpoint)
+
+
+def _check_evaluated(settings: PretrainingSettings, data: Dataset) -> None:
+    logging.info("Checking the evaluation's records")
+    record_files.check_all_records(data, settings.max_eval_steps * settings.eval_batch_size)
 
 
 def _open(patterns: str, settings: PretrainingSettings, config: BertConfig) -> Dataset:
@@ -80,6 +109,7 @@ def _check_resume(settings: PretrainingSettings, config: BertConfig, data: Datas
             raise InputError(f"--output_dir: cannot write to {settings.output_dir}: {error.message}") from error
         return
     resume.check(settings.output_dir, run)
+    checkpoints.check_sizes(checkpoint, config)
     start_step = checkpoints.step_of(checkpoint)
     if settings.num_train_steps < start_step:
         raise InputError(
@@ -89,23 +119,20 @@ def _check_resume(settings: PretrainingSettings, config: BertConfig, data: Datas
     logging.info("Going on from step %d of %s", start_step, settings.output_dir)
 
 
-def run(settings: PretrainingSettings) -> bool:
-    """Trains and evaluates as told; True if SIGTERM ended it early.
+def run(settings: PretrainingSettings) -> int:
+    """Trains and evaluates as told; the number of the signal that ended it early, else 0.
 
     Raises:
-      InputError: see `prepare`; damaged records found on the way; NonFiniteError.
+      InputError: see `prepare`; another run in the folder; damaged records, a full disk or too little memory found on
+        the way; NonFiniteError.
     """
-    prepared = prepare(settings)
-    runner = Runner(prepared)
-    try:
-        if not settings.do_train:
-            runner.evaluate()
-            return False
-        return runner.train_and_evaluate()
-    except RuntimeError as error:
-        if settings.use_tpu and "Cannot find any TPU cores" in str(error):
-            raise InputError(f"--use_tpu --tpu_name={settings.tpu_name}: found no TPU cores") from error
-        raise
+    trains = settings.do_train and is_chief()
+    with alone_in(settings.output_dir) if trains else nullcontext(), exhaustion_in_one_line(settings):
+        runner = Runner(prepare(settings))
+        if settings.do_train:
+            return runner.train_and_evaluate()
+        runner.evaluate()
+        return 0
 
 
 class Runner:
@@ -117,29 +144,40 @@ class Runner:
         data = run.train_data or run.eval_data
         assert data is not None, "prepare() opens one of them"
         self._data = data
-        self._step = run.start_step
-        self._estimators = build_estimators(run.settings, run.config, data, load_weights=not run.start_step)
+        self._step, self._checkpoint = run.start_step, run.checkpoint
+        self._data_key = record_files.evaluation_key(run.eval_data, self._eval_records()) if run.eval_data else ""
+        self._estimators = build_estimators(run.settings, run.config, data, load_weights=not run.checkpoint)
         leads = run.settings.do_train and is_chief()
         self._log = RunLog(run.settings.output_dir, run.start_step if leads else None)
 
-    def train_and_evaluate(self) -> bool:
-        """Trains to num_train_steps, with an evaluation at every eval_every_steps and at the end; True if stopped."""
+    def _eval_records(self) -> int:
+        """How many records an evaluation uses: all, or those of --max_eval_steps."""
+        settings, data = self._settings, self._run.eval_data
+        assert data is not None, "prepare() opens it for --do_eval"
+        limit = settings.max_eval_steps * settings.eval_batch_size
+        return min(limit, data.files.num_records) if limit else data.files.num_records
+
+    def train_and_evaluate(self) -> int:
+        """Trains to num_train_steps, with an evaluation at every eval_every_steps and at the end; the number of the
+        signal that ended it early, else 0.
+        """
         settings = self._settings
         last = settings.num_train_steps
         every = settings.eval_every_steps if settings.do_eval and settings.eval_every_steps else last
         stop = StopHook(alone=num_workers() == 1)
-        with stop_on_sigterm(stop):
+        with stop_on_signals(stop):
             if settings.do_eval and is_chief() and (self._step >= last or self._lacks_evaluation(every)):
                 self.evaluate()
             while self._step < last and not stop.due:
                 self._train(min(last, (self._step // every + 1) * every), stop)
                 if settings.do_eval and is_chief() and not stop.requested:
                     self.evaluate()
-        return stop.requested
+        return stop.signal if stop.requested else 0
 
     def _lacks_evaluation(self, every: int) -> bool:
         """Whether a run was killed in the evaluation of the checkpoint that it goes on from."""
-        evaluated = {row["step"] for row in self._log.rows if row["kind"] == "eval"}
+        rows = (row for row in self._log.rows if row["kind"] == "eval")
+        evaluated = {row["step"] for row in rows if row.get("data", self._data_key) == self._data_key}
         return self._step > 0 and self._step % every == 0 and self._step not in evaluated
 
     def _train(self, max_steps: int, stop: StopHook) -> None:
@@ -161,48 +199,51 @@ class Runner:
                     data,
                     records_seen=self._step * settings.train_batch_size,
                     max_steps=max_steps,
-                    hooks=[hook, stop] if is_chief() else [stop],
+                    hooks=[DiskSpaceHook(settings, self._step), hook, stop] if is_chief() else [stop],
                     listener=NonFiniteGuard(settings.output_dir),
                 )
         except tf.errors.DataLossError as error:
             raise record_files.name_damage(data.files) or error from error
         except tf.errors.InvalidArgumentError as error:
-            feature = re.search(r"Key: .*", error.message)  # that could not be parsed
-            if not feature:
+            if not (unusable := re.search(r"Key: .*|value out of range", error.message)):
                 raise
-            raise InputError(f"{settings.input_file}: a record unlike the first ones: {feature[0]}") from error
+            logging.info("Looking for the record that training met (%s)", unusable[0])
+            named = find_fault(data.files, data.spec, data.vocab_size, damage_too=False)
+            raise named or InputError(
+                f"{settings.input_file}: a record unlike the first ones: {unusable[0]}"
+            ) from error
         # TPUEstimator returns as if all were well where it loses its TPU; other workers come before the chief's file.
         if not stop.stopped and not checkpoints.appears(settings.output_dir, max_steps, 0 if is_chief() else 600):
             raise SessionLostError(f"no checkpoint of step {max_steps} in {settings.output_dir}")
-        self._step = max_steps
+        self._step, self._checkpoint = max_steps, tf.train.latest_checkpoint(settings.output_dir)
 
     def evaluate(self) -> dict[str, Any]:
         """Evaluates the newest checkpoint; writes eval_results.{txt,json}, and best/ if it is the best so far."""
-        settings, data = self._settings, self._run.eval_data
-        assert data is not None, "prepare() opens it for --do_eval"
-        checkpoint = tf.train.latest_checkpoint(settings.output_dir)
-        steps = -(-data.files.num_records // settings.eval_batch_size)
-        if settings.max_eval_steps:
-            steps = min(steps, settings.max_eval_steps)
+        settings, data, checkpoint = self._settings, self._run.eval_data, self._checkpoint
+        assert data is not None and checkpoint is not None, "prepare() opens them for --do_eval"
+        records = self._eval_records()
+        steps = -(-records // settings.eval_batch_size)
         logging.info("Evaluating %s: %d batches of %d", checkpoint, steps, settings.eval_batch_size)
         values = self._estimators.estimator.evaluate(
             self._estimators.evaluation_input(data), steps=steps, checkpoint_path=checkpoint
         )
-        results = {name: float(value) for name, value in values.items() if name not in ("loss", "global_step")}
+        results = {n: float(value) for n, value in values.items() if n not in ("loss", "global_step")}
         results["loss"] = results.get("span_loss", 0.0) + results.get("masked_lm_loss", 0.0)
+        of = {"data": self._data_key, "records": settings.eval_input_file or settings.input_file}
         step = checkpoints.step_of(checkpoint)
-        self._log.add({"kind": "eval", "step": step, **results})
+        self._log.add({"kind": "eval", "step": step, **results, **of})
         self._log.plot()
-        _write_results(settings.output_dir, step, results)
-        if checkpoints.keep_if_best(settings.output_dir, checkpoint, {"step": step, **results}):
-            logging.info("Best so far: kept in %s", storage.join(settings.output_dir, checkpoints.BEST_FOLDER))
+        _write_results(settings.output_dir, step, results, of)
+        if best := checkpoints.keep_if_best(settings.output_dir, checkpoint, {"step": step, **results, **of}):
+            logging.info("Best so far on these records: kept in %s", best)
         return results
 
 
-def _write_results(folder: str, step: int, results: dict[str, float]) -> None:
+def _write_results(folder: str, step: int, results: dict[str, float], of: dict[str, str]) -> None:
     storage.write_json(storage.join(folder, "eval_results.json"), {"step": step, **results})
-    text = "".join(f"{name} = {value:.6g}\n" for name, value in sorted(results.items()))
-    storage.write_bytes(storage.join(folder, "eval_results.txt"), f"step = {step}\n{text}".encode())
+    values = {name: f"{value:.6g}" for name, value in sorted(results.items())}
+    text = "".join(f"{name} = {value}\n" for name, value in ({"step": step} | values | of).items())
+    storage.write_bytes(storage.join(folder, "eval_results.txt"), text.encode())
     for line in _in_words(results):
         logging.info("%s", line)
     logging.info("loss %.4f at step %d", results["loss"], step)

@@ -1,5 +1,12 @@
 """The TPU a run asks for: on this machine, at an address, or by name through the Cloud TPU API."""
 
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import tensorflow as tf
@@ -10,6 +17,9 @@ from kosplinter_common.cli import InputError
 # A restart with another version takes a few minutes.
 TIME_LIMIT_SECONDS = 1200
 POLL_SECONDS = 30
+# TensorFlow by itself asks for a day.
+ANSWER_SECONDS = 300
+_GLANCE_SECONDS = 0.1  # between two looks for a signal
 # From these a TPU does not come back: it has to be created anew.
 _LOST_STATES = ("PREEMPTED", "TERMINATED", "DELETING", "STOPPED")
 
@@ -80,3 +90,60 @@ def _check_not_lost(client: Any, name: str) -> None:
             f"--tpu_name={name}: found state {state}, expected READY: create it again; "
             "the same command then goes on from the last checkpoint"
         )
+
+
+def check_answer(master: str, cores: int, cluster: Any = None, time_limit_seconds: float = ANSWER_SECONDS) -> None:
+    """Asks a TensorFlow server which TPU cores it has, for a limited time; SIGTERM and Ctrl-C end the wait.
+
+    Args:
+      master: the server's address; "" for this process.
+      cores: as many as there should be.
+      cluster: the tf.train.ClusterDef that sessions get, or None.
+      time_limit_seconds: for the answer.
+
+    Raises:
+      InputError: no answer in time, or another number of cores.
+      SystemExit: a signal came; its status is 128 and the signal's number.
+    """
+    where = master or "this machine"
+    logging.info("Asking %s for its TPU cores, for %g s at most", where, time_limit_seconds)
+    answer: list[int | Exception] = []
+
+    def ask() -> None:
+        try:
+            milliseconds = int(1000 * time_limit_seconds)
+            config = tf.compat.v1.ConfigProto(operation_timeout_in_ms=milliseconds, cluster_def=cluster)
+            with tf.Graph().as_default(), tf.compat.v1.Session(master, config=config) as session:
+                answer.append(sum(device.device_type == "TPU" for device in session.list_devices()))
+        except Exception as error:  # handed to the thread that waits
+            answer.append(error)
+
+    # In a thread of its own: within TensorFlow's call no signal would be seen.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    with _signals_end_the_wait():
+        deadline = time.monotonic() + time_limit_seconds
+        while not answer and time.monotonic() < deadline:
+            thread.join(_GLANCE_SECONDS)
+    found = answer[0] if answer else None
+    if not isinstance(found, int):
+        reason = f": {' '.join(str(found).split())[:200]}" if found else ""
+        raise InputError(f"--use_tpu: found no answer from {where} in {time_limit_seconds:g} s, expected a TPU{reason}")
+    if not found:
+        raise InputError(f"--use_tpu: found no TPU cores at {where}, expected {cores}")
+    if found != cores:
+        raise InputError(f"--num_tpu_cores: found {cores}, expected {found}, the cores at {where}")
+
+
+@contextmanager
+def _signals_end_the_wait() -> Iterator[None]:
+    def leave(number: int, frame: object) -> None:
+        os.write(2, f"{signal.Signals(number).name}: ended while waiting for a TPU\n".encode())
+        sys.exit(128 + number)
+
+    previous = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

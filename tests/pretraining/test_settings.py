@@ -27,7 +27,10 @@ def settings(**values: Any) -> PretrainingSettings:
         ({"use_tpu": True, "eval_batch_size": 12}, "--eval_batch_size: found 12, expected a multiple of 8 cores"),
         ({"train_batch_size": 9, "gradient_accumulation_steps": 2}, "--train_batch_size: found 9"),
         ({"num_train_steps": 5, "num_warmup_steps": 6}, "--num_warmup_steps: found 6, expected at most"),
-        ({"only_recurring_span_selection": True}, "needs --recurring_span_selection"),
+        (
+            {"recurring_span_selection": False, "only_recurring_span_selection": True},
+            "needs --recurring_span_selection",
+        ),
     ],
 )
 def test_flags_that_disagree(values: dict[str, Any], message: str) -> None:
@@ -36,16 +39,35 @@ def test_flags_that_disagree(values: dict[str, Any], message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spans", "only", "expected"),
-    [(False, False, (0, 30)), (True, False, (30, 30)), (True, True, (30, 0))],
+    ("spans", "only", "in_dataset", "expected"),
+    [
+        (False, False, (3, 2), (0, 2)),
+        (True, False, (3, 2), (3, 2)),
+        (True, True, (3, 2), (3, 0)),
+        (None, None, (3, 2), (3, 2)),
+        (None, None, (3, 0), (3, 0)),
+        (None, None, (0, 2), (0, 2)),
+        (True, None, (3, 0), (3, 0)),
+        (True, None, (3, 2), (3, 2)),
+        (None, True, (3, 2), (3, 0)),
+        (None, False, (3, 0), (3, 30)),  # contradicts the records: open_dataset says so
+        (False, None, (3, 0), (0, 30)),
+        (None, True, (0, 2), (30, 0)),
+        (None, None, None, (0, 30)),
+        (True, None, None, (30, 30)),
+        (None, True, None, (30, 0)),
+    ],
 )
-def test_objectives(spans: bool, only: bool, expected: tuple[int, int]) -> None:
-    spec = settings(recurring_span_selection=spans, only_recurring_span_selection=only).record_spec(None)
+def test_objectives_follow_the_flags_then_the_records(
+    spans: bool | None, only: bool | None, in_dataset: tuple[int, int] | None, expected: tuple[int, int]
+) -> None:
+    given = settings(recurring_span_selection=spans, only_recurring_span_selection=only)
+    spec = given.record_spec(RecordSpec(512, *in_dataset) if in_dataset else None)
     assert (spec.max_questions_per_seq, spec.max_predictions_per_seq) == expected and spec.max_seq_length == 512
 
 
 def test_lengths_come_from_flags_then_dataset_then_paper() -> None:
     in_dataset = RecordSpec(128, 19, 0)
-    both = settings(recurring_span_selection=True, max_questions_per_seq=7)
+    both = settings(recurring_span_selection=True, only_recurring_span_selection=False, max_questions_per_seq=7)
     assert both.record_spec(in_dataset) == RecordSpec(128, 7, 30)
-    assert settings(max_seq_length=64).record_spec(in_dataset) == RecordSpec(64, 0, 30)
+    assert settings(max_seq_length=64).record_spec(in_dataset) == RecordSpec(64, 19, 0)

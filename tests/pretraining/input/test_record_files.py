@@ -1,6 +1,7 @@
 """Bad input is named before any graph is built."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,15 @@ import tensorflow as tf
 from kosplinter_common.cli import InputError
 from kosplinter_common.records.examples import ExampleEncoder, RecordSpec
 from kosplinter_common.records.tfrecords import write_records
-from pretraining.input.record_files import check_same_vocabulary, name_damage, open_dataset, recorded_spec
+from pretraining.input.pipeline import training_batches
+from pretraining.input.record_faults import find_fault
+from pretraining.input.record_files import (
+    check_all_records,
+    check_same_vocabulary,
+    name_damage,
+    open_dataset,
+    recorded_spec,
+)
 from tests.pretraining.samples import SPEC, random_record, small_config, write_shards
 
 CONFIG = small_config()
@@ -55,7 +64,7 @@ def test_lengths_that_disagree(tmp_path: Path, keep_info: bool, wanted: RecordSp
 
 def test_features_that_are_not_there(tmp_path: Path) -> None:
     write_shards(tmp_path, [2], RecordSpec(16, 3, 0))
-    with pytest.raises(InputError, match=r"max_predictions_per_seq: found 0 \(no such features\), expected"):
+    with pytest.raises(InputError, match=r"max_predictions_per_seq: found 0 \(no such features\), expected masked"):
         open_dataset(f"{tmp_path}/*.tfrecord", SPEC, CONFIG)
     (tmp_path / "dataset.json").unlink()
     with pytest.raises(InputError, match="found no masked_lm_positions, expected 2 values of int64"):
@@ -82,8 +91,42 @@ def test_values_out_of_range(tmp_path: Path, name: str, value: int) -> None:
     records = [random_record(np.random.default_rng(i), i) for i in range(4)]
     records[3][name][1] = value
     write_records(tmp_path / "r.tfrecord", map(ExampleEncoder(SPEC).encode, records))
-    with pytest.raises(InputError, match=f"r.tfrecord: {name}: found {value}, expected 0 to {value - 1}"):
+    with pytest.raises(InputError, match=rf"r.tfrecord: record 3: {name}: found {value}, expected 0 to {value - 1}$"):
         open_dataset(str(tmp_path / "r.tfrecord"), SPEC, CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "found"),
+    [
+        ("masked_lm_positions", 16, "found 16, expected 0 to 15"),
+        ("input_ids", 2**32 + 5, "found 4294967301, expected 0 to 59"),  # 5 as int32
+        ("masked_span_beginnings", -1, "found -1, expected 0 to 15"),
+        ("masked_span_weights", np.nan, "found nan, expected 0 or 1"),
+        ("masked_lm_weights", np.inf, "found inf, expected 0 or 1"),
+    ],
+)
+def test_a_late_value_out_of_range_is_met_in_the_stream_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: float, found: str
+) -> None:
+    """The last record of the second file lies behind those that opening looks at."""
+    monkeypatch.setattr("pretraining.input.record_files.RECORDS_CHECKED", 4)
+    records = [random_record(np.random.default_rng(i), i) for i in range(3)]
+    payloads = list(map(ExampleEncoder(SPEC).encode, records))
+    write_records(tmp_path / "a.tfrecord", payloads)
+    example = tf.train.Example.FromString(payloads[-1])
+    feature = example.features.feature[name]
+    (feature.float_list if name.endswith("weights") else feature.int64_list).value[1] = value
+    write_records(tmp_path / "b.tfrecord", [*payloads[:-1], example.SerializeToString()])
+    data = open_dataset(f"{tmp_path}/*.tfrecord", SPEC, CONFIG)
+    check_all_records(data, data.files.num_records - 1)
+    message = rf"b\.tfrecord: record {len(records) - 1}: {name}: {found}$"
+    with pytest.raises(InputError, match=message):
+        check_all_records(data)
+    assert re.search(message, str(find_fault(data.files, SPEC, 60, damage_too=False)))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="value out of range"):
+        stream = training_batches(data.files, SPEC, 2, seed=1, shuffle_buffer_size=8, vocab_size=60)
+        for _ in zip(range(data.files.num_records // 2), stream.as_numpy_iterator(), strict=False):
+            pass
 
 
 def flip_byte_of_third(path: Path) -> None:

@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,61 +18,16 @@ import tensorflow as tf
 from kosplinter_common.cli import InputError
 from kosplinter_common.records.examples import ExampleEncoder, RecordSpec
 from pretraining.input.pipeline import parse
-from pretraining.settings import PretrainingSettings
 from pretraining.training import checkpoints
 from pretraining.training import run as training
 from pretraining.training.hooks import NonFiniteError, SessionLostError, StopHook
+from pretraining.training.output_lock import alone_in
 from pretraining.training.run_log import RunLog
 from pretraining.training.train_step import StepSettings, scored
 from tests.pretraining.samples import SPEC, small_config, write_config, write_shards
+from tests.pretraining.training.runs import RECORDS, rows, settings
 
-RECORDS = 21
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("runs")
-    write_shards(folder / "train", [9, 12])
-    write_shards(folder / "eval", [RECORDS])
-    write_config(folder)
-    return folder
-
-
-def settings(folder: Path, output: Path, **values: Any) -> PretrainingSettings:
-    given: dict[str, Any] = {
-        "bert_config_file": str(folder / "config.json"),
-        "output_dir": str(output),
-        "input_file": f"{folder}/train/*.tfrecord",
-        "eval_input_file": f"{folder}/eval/*.tfrecord",
-        "do_train": True,
-        "train_batch_size": 4,
-        "eval_batch_size": 8,
-        "learning_rate": 1e-3,
-        "num_train_steps": 4,
-        "num_warmup_steps": 1,
-        "save_checkpoints_steps": 2,
-        "log_steps": 2,
-        "recurring_span_selection": True,
-    }
-    return PretrainingSettings(**{**given, **values})
-
-
-@pytest.fixture(scope="module")
-def finished(folder: Path) -> Path:
-    """A run of four steps with an evaluation at its end."""
-    output = folder / "finished"
-    assert not training.run(settings(folder, output, do_eval=True))
-    return output
-
-
-@pytest.fixture
-def copied(finished: Path, tmp_path: Path) -> Path:
-    shutil.copytree(finished, tmp_path / "run")
-    return tmp_path / "run"
-
-
-def rows(output: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+ROOT = Path(__file__).parents[3]
 
 
 def test_a_run_leaves_log_curve_results_and_best(finished: Path) -> None:
@@ -138,6 +92,38 @@ def test_the_same_command_goes_on_from_the_last_checkpoint(
     assert [row["step"] for row in rows(copied) if row["kind"] == "train"] == [2, 4, 6]
 
 
+def test_a_run_needs_its_first_weights_no_longer(
+    folder: Path, copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = settings(folder, copied, init_checkpoint=str(tmp_path / "gone"))
+    run = training.prepare(gone)
+    assert run.start_step == 4
+    monkeypatch.setattr(training, "build_estimators", lambda *args, **kwargs: kwargs)
+    assert training.Runner(run)._estimators == {"load_weights": False}
+    with pytest.raises(InputError, match="gone: not a readable TensorFlow checkpoint"):
+        training.prepare(replace(gone, output_dir=str(tmp_path / "new")))
+    assert not (tmp_path / "new").exists()
+
+
+def test_one_run_at_a_time_trains_in_a_folder(folder: Path, copied: Path, tmp_path: Path) -> None:
+    """The lock goes with the process that held it, kill -9 included; a folder that is refused is left as it was."""
+    code = "import sys; from pretraining.training.output_lock import alone_in\n"
+    code += "with alone_in(sys.argv[1]): print(flush=True); sys.stdin.read()"
+    before = {file: file.stat().st_mtime_ns for file in copied.rglob("*")}
+    command = [sys.executable, "-c", code, str(copied)]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout and other.stdout.readline()
+        with pytest.raises(InputError, match=f"--output_dir: found another run training in {copied}, expected none"):
+            training.run(settings(folder, copied, num_train_steps=6))
+        assert {file: file.stat().st_mtime_ns for file in copied.rglob("*")} == before
+        other.kill()
+    with alone_in(str(copied)):
+        pass
+    with pytest.raises(InputError, match="no file matches"):
+        training.run(settings(folder, tmp_path / "a/b", input_file=str(tmp_path / "none")))
+    assert not (tmp_path / "a").exists() and copied.exists()
+
+
 def test_an_evaluation_that_was_killed_is_made_up_for(
     folder: Path, copied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,12 +142,19 @@ def test_an_evaluation_that_was_killed_is_made_up_for(
     (copied / "metrics.jsonl").write_text("".join(line for line in lines if '"eval"' not in line))
     go_on()
     assert evaluated == [6, 4, 6]
+    other = json.dumps({"kind": "eval", "step": 4, "data": "of other records"})
+    (copied / "metrics.jsonl").write_text(other + "\n")
+    go_on()
+    assert evaluated == [6, 4, 6, 4, 6]
 
 
 def test_a_truncated_newest_checkpoint_falls_back(copied: Path, caplog: pytest.LogCaptureFixture) -> None:
     data = copied / "model.ckpt-4.data-00000-of-00001"
     data.write_bytes(data.read_bytes()[: data.stat().st_size // 2])
     with caplog.at_level("WARNING", "absl"):
+        newest = checkpoints.newest_whole_checkpoint(str(copied), repair=False)
+        assert newest == str(copied / "model.ckpt-2")
+        assert tf.train.latest_checkpoint(str(copied)) == str(copied / "model.ckpt-4")  # the trainer's file
         newest = checkpoints.newest_whole_checkpoint(str(copied))
     assert newest == str(copied / "model.ckpt-2") == tf.train.latest_checkpoint(str(copied))
     assert "model.ckpt-4 is damaged" in caplog.text and "falling back" in caplog.text
@@ -174,6 +167,7 @@ def test_a_truncated_newest_checkpoint_falls_back(copied: Path, caplog: pytest.L
 @pytest.mark.parametrize(
     ("values", "message"),
     [
+        ({"input_file": "{}/eval/*.tfrecord"}, r"--input_file: found .*; sha256 of --input_file: found"),
         ({"train_batch_size": 2}, r"flags differ from those of .*run.json: --train_batch_size: found 2, expected 4"),
         ({"recurring_span_selection": False}, "--recurring_span_selection: found False, expected True"),
         ({"random_seed": 1}, "--random_seed: found 1, expected 12345"),
@@ -183,8 +177,9 @@ def test_a_truncated_newest_checkpoint_falls_back(copied: Path, caplog: pytest.L
 def test_changed_flags_that_break_a_resume_are_named(
     folder: Path, finished: Path, values: dict[str, Any], message: str
 ) -> None:
+    given = {name: value.format(folder) if isinstance(value, str) else value for name, value in values.items()}
     with pytest.raises(InputError, match=message):
-        training.prepare(settings(folder, finished, **values))
+        training.prepare(settings(folder, finished, **given))
 
 
 def test_a_config_of_another_shape_is_named(folder: Path, finished: Path, tmp_path: Path) -> None:
@@ -193,23 +188,19 @@ def test_a_config_of_another_shape_is_named(folder: Path, finished: Path, tmp_pa
         training.prepare(other)
 
 
-def test_eval_without_a_checkpoint_is_named(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="found no checkpoint in"):
-        training.prepare(settings(folder, tmp_path / "none", do_train=False, do_eval=True))
-
-
-def test_sigterm_saves_first(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_first(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     """The signal comes with the first log line, at step 2; nothing else would save before step 1000."""
     add = RunLog.add
 
     def add_and_terminate(self: RunLog, row: dict[str, Any]) -> None:
         add(self, row)
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
 
     monkeypatch.setattr(RunLog, "add", add_and_terminate)
-    before = signal.getsignal(signal.SIGTERM)
+    before = signal.getsignal(number)
     stopped = training.run(settings(folder, tmp_path / "run", num_train_steps=1000, save_checkpoints_steps=1000))
-    assert stopped and signal.getsignal(signal.SIGTERM) is before
+    assert stopped == number and signal.getsignal(number) is before
     assert 2 <= checkpoints.step_of(tf.train.latest_checkpoint(str(tmp_path / "run"))) < 10
 
 
@@ -246,7 +237,7 @@ def test_kill_9_leaves_a_run_that_goes_on(folder: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pretraining.run_pretraining"]
     command += [f"--{name}={getattr(given, name)}" for name in sorted(changed)]
     with open(tmp_path / "log", "wb") as log:
-        process = subprocess.Popen(command, cwd=Path(__file__).parents[3], stdout=log, stderr=log)
+        process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
     while not (tmp_path / "run/model.ckpt-9.index").exists():
         assert process.poll() is None, (tmp_path / "log").read_text()[-3000:]
         time.sleep(0.01)
