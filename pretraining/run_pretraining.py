@@ -1,11 +1,12 @@
 """Pretrains the encoder with QASS on recurring spans, on masked LM, or on both, with TPUEstimator.
 
     python pretraining/run_pretraining.py --bert_config_file pretraining/configs/tiny.json \
-        --input_file 'records/*.tfrecord' --output_dir run --do_train --do_eval \
-        --recurring_span_selection --only_recurring_span_selection
+        --input_file 'records/*.tfrecord' --output_dir run --do_train --do_eval
 
-The same command goes on from the last checkpoint. eval_results.{txt,json} hold, each a mean over all questions, the
-accuracies of start, end and both (exact, each the argmax of its own logits), and the loss. Beside them stands chance:
+The same command goes on from the last checkpoint. Spans and masked LM are trained as the records hold them, or as
+--recurring_span_selection and --only_recurring_span_selection say.
+
+eval_results.{txt,json} hold, each a mean over all questions, the accuracies of start, end and both (exact, each the argmax of its own logits), and the loss. Beside them stands chance:
 for a start or an end a uniform choice among the record's unmasked tokens; for an exact hit a uniform choice among the
 record's spans of at most 10 unmasked tokens.
 """
@@ -47,8 +48,11 @@ _text("bert_config_file", "JSON with the model's sizes; presets lie in pretraini
 _text("output_dir", "Where checkpoints, metrics.jsonl, training_curve.png and eval results go. Local or gs://.")
 _text("input_file", "TFRecord files to train on: globs, comma separated.")
 _text("eval_input_file", "Held-out TFRecord files for --do_eval; --input_file where empty.")
-_text("vocab_file", "If given, its SHA-256 must be the one in dataset.json.")
-_text("init_checkpoint", "Start from these weights (Google BERT's variable names).")
+_text("vocab_file", "If given, its SHA-256 must be the one in dataset.json and of the run.")
+_text(
+    "init_checkpoint",
+    "Start a new run from these weights (Google BERT's variable names).",
+)
 _number("max_seq_length", "Length of the records; default: dataset.json's, else 512.")
 _number("max_questions_per_seq", "[QUESTION] slots of a record; default: dataset.json's, else 30.")
 _number("max_predictions_per_seq", "Masked LM slots of a record; default: dataset.json's, else 30.")

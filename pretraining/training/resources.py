@@ -1,5 +1,6 @@
 """Disk and memory: what a run will need, said before it begins, and one line where there is too little."""
 
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,8 +63,9 @@ def exhaustion_in_one_line(settings: PretrainingSettings) -> Iterator[None]:
     try:
         yield
     except tf.errors.ResourceExhaustedError as error:
-        reason = " ".join(error.message.split())[:200]
-        if "No space left" in error.message:
+        lines = re.findall(r"[^\n]*(?:No space left|OOM|[Oo]ut of memory)[^\n]*", error.message)  # behind a traceback
+        reason = " ".join((lines[0] if lines else error.message).split())[:200]
+        if "No space left" in reason:
             raise InputError(f"--output_dir: no space left for {settings.output_dir}: {reason}") from error
         parts = settings.gradient_accumulation_steps
         raise InputError(

@@ -4,6 +4,7 @@ import io
 import json
 import math
 from collections.abc import Iterable
+from itertools import cycle
 from typing import Any
 
 import tensorflow as tf
@@ -131,6 +132,9 @@ def _plot(axes: Any, train: list[dict], evaluated: list[dict], name: str, label:
     if steps:
         (line,) = axes.plot(steps, values, label=f"{label}, training")
         color = line.get_color()
-    steps, values = points(evaluated)
-    if steps:
-        axes.plot(steps, values, "o--", color=color, markersize=5, label=f"{label}, eval")
+    kinds = dict.fromkeys(row.get("data") for row in evaluated)  # scores on different records make no one line
+    for kind, marker in zip(kinds, cycle("osv^"), strict=False):
+        steps, values = points([row for row in evaluated if row.get("data") == kind])
+        if steps:
+            of = f", eval {kind}" if len(kinds) > 1 else ", eval"
+            axes.plot(steps, values, f"{marker}--", color=color, markersize=5, label=label + of)

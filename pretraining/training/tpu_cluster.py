@@ -92,19 +92,20 @@ def _check_not_lost(client: Any, name: str) -> None:
         )
 
 
-def check_answer(master: str, cores: int, cluster: Any = None, time_limit_seconds: float = ANSWER_SECONDS) -> None:
+def check_answer(master: str, cores: int, cluster: Any = None, time_limit_seconds: float | None = None) -> None:
     """Asks a TensorFlow server which TPU cores it has, for a limited time; SIGTERM and Ctrl-C end the wait.
 
     Args:
       master: the server's address; "" for this process.
       cores: as many as there should be.
       cluster: the tf.train.ClusterDef that sessions get, or None.
-      time_limit_seconds: for the answer.
+      time_limit_seconds: for the answer; None: ANSWER_SECONDS.
 
     Raises:
       InputError: no answer in time, or another number of cores.
       SystemExit: a signal came; its status is 128 and the signal's number.
     """
+    time_limit_seconds = time_limit_seconds or ANSWER_SECONDS
     where = master or "this machine"
     logging.info("Asking %s for its TPU cores, for %g s at most", where, time_limit_seconds)
     answer: list[int | Exception] = []
@@ -128,7 +129,9 @@ def check_answer(master: str, cores: int, cluster: Any = None, time_limit_second
     found = answer[0] if answer else None
     if not isinstance(found, int):
         reason = f": {' '.join(str(found).split())[:200]}" if found else ""
-        raise InputError(f"--use_tpu: found no answer from {where} in {time_limit_seconds:g} s, expected a TPU{reason}")
+        raise InputError(
+            f"--use_tpu: found no answer from {where} within {time_limit_seconds:g} s, expected a TPU{reason}"
+        )
     if not found:
         raise InputError(f"--use_tpu: found no TPU cores at {where}, expected {cores}")
     if found != cores:

@@ -86,7 +86,8 @@ def test_the_same_command_goes_on_from_the_last_checkpoint(
         "training_batches",
         lambda *args: seen.append(args[4]) or batches(*args),
     )
-    training.run(settings(folder, copied, num_train_steps=6))
+    training.run(settings(folder, copied, num_train_steps=6, keep_checkpoint_max=2))
+    assert {path.stem for path in copied.glob("*.index")} == {"model.ckpt-4", "model.ckpt-6"}
     assert seen == [4 * 4]  # records of the four updates that were made
     assert tf.train.latest_checkpoint(str(copied)).endswith("model.ckpt-6")
     assert [row["step"] for row in rows(copied) if row["kind"] == "train"] == [2, 4, 6]

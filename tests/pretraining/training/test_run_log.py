@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
 
-from pretraining.training.run_log import RunLog, draw_curve, duration, log_line
+from pretraining.training.run_log import RunLog, _plot, draw_curve, duration, log_line
 
 
 def row(step: int, kind: str = "train", **values: Any) -> dict[str, Any]:
@@ -50,3 +51,11 @@ def test_curve_is_drawn_from_whatever_there_is() -> None:
         draw_curve([row(1, "eval", masked_lm_accuracy=float("nan"))]),
     ]
     assert all(picture.startswith(b"\x89PNG") and len(picture) > 5000 for picture in pictures)
+
+
+def test_evaluations_on_different_records_make_no_one_line() -> None:
+    axes = Figure().subplots()
+    evaluated = [row(step, "eval", data=data) for step, data in ((1, "a"), (2, "a"), (2, "b"), (3, "a"))]
+    _plot(axes, [row(1), row(2)], evaluated, "loss", "loss", 1.0)
+    lines = {line.get_label(): list(line.get_xdata()) for line in axes.lines}
+    assert lines == {"loss, training": [1, 2], "loss, eval a": [1, 2, 3], "loss, eval b": [2]}
