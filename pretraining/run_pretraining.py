@@ -6,9 +6,9 @@
 The same command goes on from the last checkpoint. Spans and masked LM are trained as the records hold them, or as
 --recurring_span_selection and --only_recurring_span_selection say.
 
-eval_results.{txt,json} hold, each a mean over all questions, the accuracies of start, end and both (exact, each the argmax of its own logits), and the loss. Beside them stands chance:
-for a start or an end a uniform choice among the record's unmasked tokens; for an exact hit a uniform choice among the
-record's spans of at most 10 unmasked tokens.
+eval_results.{txt,json} hold, each a mean over all questions, the accuracies of start, end and both (exact, each the
+argmax of its own logits), and the loss. Beside them stands chance: for a start or an end a uniform choice among the
+record's unmasked tokens; for an exact hit a uniform choice among the record's spans of at most 10 unmasked tokens.
 """
 
 import dataclasses

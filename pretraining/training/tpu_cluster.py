@@ -18,7 +18,7 @@ from kosplinter_common.cli import InputError
 TIME_LIMIT_SECONDS = 1200
 POLL_SECONDS = 30
 # TensorFlow by itself asks for a day.
-ANSWER_SECONDS = 300
+ANSWER_SECONDS, QUESTION_SECONDS = 300, 5
 _GLANCE_SECONDS = 0.1  # between two looks for a signal
 # From these a TPU does not come back: it has to be created anew.
 _LOST_STATES = ("PREEMPTED", "TERMINATED", "DELETING", "STOPPED")
@@ -108,25 +108,19 @@ def check_answer(master: str, cores: int, cluster: Any = None, time_limit_second
     time_limit_seconds = time_limit_seconds or ANSWER_SECONDS
     where = master or "this machine"
     logging.info("Asking %s for its TPU cores, for %g s at most", where, time_limit_seconds)
-    answer: list[int | Exception] = []
-
-    def ask() -> None:
-        try:
-            milliseconds = int(1000 * time_limit_seconds)
-            config = tf.compat.v1.ConfigProto(operation_timeout_in_ms=milliseconds, cluster_def=cluster)
-            with tf.Graph().as_default(), tf.compat.v1.Session(master, config=config) as session:
-                answer.append(sum(device.device_type == "TPU" for device in session.list_devices()))
-        except Exception as error:  # handed to the thread that waits
-            answer.append(error)
-
+    answers: list[int | Exception] = []
+    over = threading.Event()
     # In a thread of its own: within TensorFlow's call no signal would be seen.
-    thread = threading.Thread(target=ask, daemon=True)
+    thread = threading.Thread(target=_ask, args=(master, cluster, answers, over, time_limit_seconds), daemon=True)
     thread.start()
-    with _signals_end_the_wait():
-        deadline = time.monotonic() + time_limit_seconds
-        while not answer and time.monotonic() < deadline:
-            thread.join(_GLANCE_SECONDS)
-    found = answer[0] if answer else None
+    try:
+        with _signals_end_the_wait():
+            deadline = time.monotonic() + time_limit_seconds
+            while thread.is_alive() and time.monotonic() < deadline:
+                thread.join(_GLANCE_SECONDS)
+    finally:
+        over.set()
+    found = answers[-1] if answers else None
     if not isinstance(found, int):
         reason = f": {' '.join(str(found).split())[:200]}" if found else ""
         raise InputError(
@@ -136,6 +130,28 @@ def check_answer(master: str, cores: int, cluster: Any = None, time_limit_second
         raise InputError(f"--use_tpu: found no TPU cores at {where}, expected {cores}")
     if found != cores:
         raise InputError(f"--num_tpu_cores: found {cores}, expected {found}, the cores at {where}")
+
+
+def _ask(
+    master: str, cluster: Any, answers: list[int | Exception], over: threading.Event, time_limit_seconds: float
+) -> None:
+    """Appends the number of TPU cores to `answers`, or what went wrong, again and again until it is `over`.
+
+    Each question is short: the end of the process waits for the one that is under way.
+    """
+    milliseconds = int(1000 * min(QUESTION_SECONDS, time_limit_seconds))
+    config = tf.compat.v1.ConfigProto(operation_timeout_in_ms=milliseconds, cluster_def=cluster)
+    while not over.is_set():
+        try:
+            with tf.Graph().as_default(), tf.compat.v1.Session(master, config=config) as session:
+                answers.append(sum(device.device_type == "TPU" for device in session.list_devices()))
+            return
+        except (tf.errors.DeadlineExceededError, tf.errors.UnavailableError) as error:
+            answers.append(error)
+            over.wait(1)
+        except Exception as error:  # handed to the thread that waits
+            answers.append(error)
+            return
 
 
 @contextmanager

@@ -35,13 +35,19 @@ def test_silence_has_an_end(silent: str) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_the_wait(silent: str, number: int) -> None:
+def test_a_signal_ends_the_wait(silent: str, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """And the process: its end waits for the question under way, which must be short."""
+    monkeypatch.setattr(tpu_cluster, "QUESTION_SECONDS", 0.5)
+    others = set(threading.enumerate())
     before = signal.getsignal(number)
     timer = threading.Timer(0.3, os.kill, [os.getpid(), number])
     timer.start()
     with pytest.raises(SystemExit) as exit_:
         check_answer(silent, 8, time_limit_seconds=20)
     assert exit_.value.code == 128 + number and signal.getsignal(number) is before
+    for thread in set(threading.enumerate()) - others:
+        thread.join(10)
+        assert not thread.is_alive()
 
 
 def test_cores_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
