@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 import tensorflow as tf
+from tensorflow.compiler.tf2xla.python import xla
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,12 @@ class Replicas:
         if self.tpu_cores > 1:
             return [tf.compat.v1.tpu.cross_replica_sum(tensor) for tensor in tensors]
         return sum_over_strategy(tensors)
+
+    def index(self) -> tf.Tensor:
+        """This replica's number among all, int32; of several workers' replicas too."""
+        if self.tpu_cores:
+            return xla.replica_id()
+        return tf.cast(tf.distribute.get_replica_context().replica_id_in_sync_group, tf.int32)
 
     def optimizer(self, optimizer: tf.compat.v1.train.Optimizer) -> tf.compat.v1.train.Optimizer:
         """`optimizer`, on a TPU behind the one that sums gradients over the cores first."""

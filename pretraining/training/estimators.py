@@ -52,6 +52,7 @@ def build_estimators(
         gradient_accumulation_steps=settings.gradient_accumulation_steps,
         use_bfloat16=settings.use_bfloat16 and (settings.use_tpu or bool(tf.config.list_physical_devices("GPU"))),
         use_one_hot_embeddings=settings.use_one_hot_embeddings,
+        random_seed=settings.random_seed,
     )
     model_fn = model_fn_builder(
         step,
@@ -244,6 +245,8 @@ def session_config(settings: PretrainingSettings) -> tf.compat.v1.ConfigProto:
     if settings.use_bfloat16 and not settings.use_tpu and not tf.config.list_physical_devices("GPU"):
         # On a CPU oneDNN chooses what gains by bfloat16; a whole graph in it would lose in the element-wise parts.
         rewrite.auto_mixed_precision_onednn_bfloat16 = rewrite.ON
+        # GELU's: see modeling. Read by TensorFlow when it rewrites a graph.
+        os.environ.setdefault("TF_AUTO_MIXED_PRECISION_GRAPH_REWRITE_INFERLIST_REMOVE", "Erf,Tanh")
     if settings.use_xla:
         session.graph_options.optimizer_options.global_jit_level = tf.compat.v1.OptimizerOptions.ON_1
     return session

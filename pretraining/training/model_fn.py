@@ -43,7 +43,7 @@ def model_fn_builder(
                 scaffold_fn=load,
                 host_call=_host_call(step, tpu_summary_dir, log_steps) if tpu_summary_dir else None,
             )
-        scores = scored(features, settings, is_training=False)
+        scores = scored(features, settings)
         return tf.compat.v1.estimator.tpu.TPUEstimatorSpec(
             mode=mode, loss=_batch_loss(scores), eval_metrics=(_eval_metrics, _eval_tensors(scores, features))
         )

@@ -38,6 +38,7 @@ class StepSettings:
     gradient_accumulation_steps: int = 1
     use_bfloat16: bool = False  # the compute dtype of bfloat16_scope: TPU and GPU
     use_one_hot_embeddings: bool = False
+    random_seed: int = 0  # of dropout
 
 
 class TrainStep(NamedTuple):
@@ -64,11 +65,11 @@ def build_train_step(features: Features, settings: StepSettings, replicas: Repli
       settings: model, objectives and schedule.
       replicas: who else works on this step.
     """
+    global_step = tf.compat.v1.train.get_or_create_global_step()
     counts = _global_counts(features, settings.objectives, replicas)
-    gradients, sums = _accumulate(features, counts, settings)
+    gradients, sums = _accumulate(features, counts, settings, dropout_key(settings.random_seed, global_step, replicas))
     sums = replicas.sum([sums])[0]
     loss = sums[SUMS.index("span_loss")] / counts[0] + sums[SUMS.index("masked_lm_loss")] / counts[1]
-    global_step = tf.compat.v1.train.get_or_create_global_step()
     # A cast is a copy made before the update; identity may show the step after it.
     step = tf.cast(global_step, tf.float32)
     rate = learning_rate_at(step, settings.learning_rate, settings.num_train_steps, settings.num_warmup_steps)
@@ -78,18 +79,20 @@ def build_train_step(features: Features, settings: StepSettings, replicas: Repli
     return TrainStep(train_op, step, loss, rate, adam.gradient_norm, sums)
 
 
-def graph_options(settings: StepSettings, is_training: bool) -> GraphOptions:
-    return GraphOptions(
-        is_training=is_training,
-        compute_dtype=tf.bfloat16 if settings.use_bfloat16 else tf.float32,
-        use_one_hot_embeddings=settings.use_one_hot_embeddings,
-    )
+def dropout_key(random_seed: int, global_step: tf.Variable, replicas: Replicas) -> tf.Tensor:
+    """int32 [2]: of this update on this replica, the same whatever session it is made in."""
+    key = tf.stack([random_seed % 2**31, tf.cast(global_step, tf.int32)])
+    return tf.random.experimental.stateless_fold_in(key, replicas.index())
 
 
 @tf.autograph.experimental.do_not_convert
-def scored(features: Features, settings: StepSettings, is_training: bool) -> Scores:
-    """The model's scores, inside bfloat16_scope where asked for: variables stay float32."""
-    options = graph_options(settings, is_training)
+def scored(features: Features, settings: StepSettings, dropout_key: tf.Tensor | None = None) -> Scores:
+    """The model's scores, inside bfloat16_scope where asked for: variables stay float32. With a key, with dropout."""
+    options = GraphOptions(
+        dropout_key=dropout_key,
+        compute_dtype=tf.bfloat16 if settings.use_bfloat16 else tf.float32,
+        use_one_hot_embeddings=settings.use_one_hot_embeddings,
+    )
     scope = tf.compat.v1.tpu.bfloat16_scope() if settings.use_bfloat16 else tf.compat.v1.variable_scope("")
     with scope:
         return score(settings.config, features, settings.objectives, options)
@@ -106,7 +109,7 @@ def _global_counts(features: Features, objectives: RecordSpec, replicas: Replica
 
 
 def _accumulate(
-    features: Features, counts: list[tf.Tensor], settings: StepSettings
+    features: Features, counts: list[tf.Tensor], settings: StepSettings, key: tf.Tensor
 ) -> tuple[list[tf.Tensor], tf.Tensor]:
     """Gradients of every trainable variable and the step's SUMS, added up over the micro-batches."""
     parts = settings.gradient_accumulation_steps
@@ -115,14 +118,15 @@ def _accumulate(
         size = features["input_ids"].shape[0] // parts
         stacked = {name: tf.ensure_shape(x, [parts, size, *x.shape[2:]]) for name, x in stacked.items()}
 
-    def gradients_of(part: tf.Tensor | int) -> tuple[list[tf.Tensor], tf.Tensor]:
-        scores = scored({name: x[part] for name, x in stacked.items()}, settings, is_training=True)
+    def gradients_of(part: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
+        key_of_part = tf.random.experimental.stateless_fold_in(key, part)
+        scores = scored({name: x[part] for name, x in stacked.items()}, settings, key_of_part)
         sums = _sums(scores, stacked["input_mask"][part])
         loss = sums[SUMS.index("span_loss")] / counts[0] + sums[SUMS.index("masked_lm_loss")] / counts[1]
         variables = tf.compat.v1.trainable_variables()
         return [tf.convert_to_tensor(g) for g in tf.gradients(loss, variables)], sums
 
-    gradients, sums = gradients_of(0)
+    gradients, sums = gradients_of(tf.constant(0))
     if parts == 1:
         return gradients, sums
 

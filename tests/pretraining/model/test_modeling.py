@@ -1,5 +1,6 @@
 """The TensorFlow graph against PyTorch on the same random weights, layer norms and biases included."""
 
+import math
 import re
 from typing import Any
 
@@ -169,13 +170,86 @@ def test_hidden_tokens_take_no_position_and_change_nothing() -> None:
     np.testing.assert_allclose(first[seen], second[seen], atol=1e-5)
 
 
-def test_dropout_only_in_training() -> None:
+SCOPES = (
+    "bert/embeddings",
+    "bert/encoder/layer_0/attention/self",
+    "bert/encoder/layer_0/attention/output",
+    "bert/encoder/layer_0/output",
+    "bert/encoder/layer_1/attention/self",
+    "bert/encoder/layer_1/attention/output",
+    "bert/encoder/layer_1/output",
+)
+
+
+@pytest.fixture(scope="module")
+def with_dropout() -> dict[str, list[np.ndarray]]:
+    """Start logits of one model and one key: without dropout, with it in one scope alone, and with it everywhere; each
+    twice, in a session of its own."""
     inputs = random_inputs(seed=9)
-    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+    apply, logits = modeling._dropout, {}
+    with tf.Graph().as_default(), pytest.MonkeyPatch.context() as patch:
         tensors = [tf.constant(inputs[k]) for k in ("input_ids", "input_mask", "question_positions")]
-        trained, _ = modeling.span_logits(small_config(), *tensors, is_training=True)
-        with tf.compat.v1.variable_scope("", reuse=True):
-            evaluated, _ = modeling.span_logits(small_config(), *tensors)
-        randomize(tf.compat.v1.trainable_variables(), session, seed=10)
-        assert np.abs(session.run(trained) - session.run(trained)).max() > 0.01
-        np.testing.assert_array_equal(session.run(evaluated), session.run(evaluated))
+
+        def build(key: tf.Tensor | None) -> tf.Tensor:
+            with tf.compat.v1.variable_scope("", reuse=bool(logits)):
+                return modeling.span_logits(small_config(), *tensors, dropout_key=key)[0]
+
+        key = tf.constant([3, 4])
+        logits |= {"none": build(None)}
+        logits |= {"everywhere": build(key), "another key": build(tf.constant([3, 5]))}
+        for scope in SCOPES:
+
+            def only_here(x: tf.Tensor, rate: float, options: Any, scope: str = scope) -> tf.Tensor:
+                return apply(x, rate, options) if tf.compat.v1.get_variable_scope().name == scope else x
+
+            patch.setattr(modeling, "_dropout", only_here)
+            logits[scope] = build(key)
+        runs = []
+        for _ in range(2):
+            with tf.compat.v1.Session() as session:
+                randomize(tf.compat.v1.trainable_variables(), session, seed=10)
+                runs.append(session.run(logits))
+    return {name: [run[name] for run in runs] for name in logits}
+
+
+def test_dropout_is_where_bert_has_it_and_repeats_with_its_key(with_dropout: dict[str, list[np.ndarray]]) -> None:
+    values = {name: first for name, (first, _) in with_dropout.items()}
+    for name, (first, second) in with_dropout.items():
+        np.testing.assert_array_equal(first, second, err_msg=name)
+    names = list(values)
+    for i, one in enumerate(names):
+        for other in names[i + 1 :]:
+            assert np.abs(values[one] - values[other]).max() > 0.01, (one, other)
+
+
+@pytest.mark.parametrize(("dtype", "size"), [(tf.float32, 64), (tf.bfloat16, 33)])
+def test_dropout_zeros_its_share_and_keeps_the_mean(dtype: tf.DType, size: int) -> None:
+    rate, rows = 0.1, 4000
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        options = modeling.GraphOptions(dropout_key=tf.constant([1, 2]))
+        dropped = []
+        for scope in ("a", "b"):
+            with tf.compat.v1.variable_scope(scope):
+                dropped.append(tf.cast(modeling._dropout(tf.ones([rows, size], dtype), rate, options), tf.float32))
+        one, other = (value == 0 for value in session.run(dropped))
+        assert session.run(dropped[0]).max() == pytest.approx(1 / (1 - rate), rel=1e-6 if dtype == tf.float32 else 4e-3)
+    error = 4 * math.sqrt(rate * (1 - rate) / (rows * size))
+    half = -(-size // 2)
+    assert one.mean() == pytest.approx(rate, abs=error)
+    assert one[:, half:].mean() == pytest.approx(rate, abs=1.5 * error)
+    for same in (one & other, one[:, : size - half] & one[:, half:], one[1:] & one[:-1]):  # chance, not one mask
+        assert same.mean() == pytest.approx(rate**2, abs=error)
+
+
+@pytest.mark.parametrize("name", ["gelu", "gelu_new", "gelu_pytorch_tanh", "silu", "tanh"])
+def test_activations_keep_bfloat16s_precision_in_the_tails(name: str) -> None:
+    """Beside float64's values at the same bfloat16 inputs; bfloat16 itself is right to 0.4%."""
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        x = tf.cast(tf.linspace(-4.0, 4.0, 2001), tf.bfloat16)
+        found, inputs = session.run([tf.cast(modeling.activation(name)(x), tf.float64), tf.cast(x, tf.float64)])
+    exact = {
+        "gelu": lambda x: torch.nn.functional.gelu(x),
+        "silu": torch.nn.functional.silu,
+        "tanh": torch.tanh,
+    }.get(name, lambda x: torch.nn.functional.gelu(x, approximate="tanh"))
+    np.testing.assert_allclose(found, exact(torch.tensor(inputs)).numpy(), rtol=0.006)

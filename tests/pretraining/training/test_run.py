@@ -51,7 +51,7 @@ def test_eval_is_the_mean_over_every_record_once(folder: Path, finished: Path) -
     arrays = {name: np.stack([record[name] for record in records]) for name in SPEC.features()}
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         features = {n: tf.constant(x, tf.float32 if "weights" in n else tf.int32) for n, x in arrays.items()}
-        scores = scored(features, StepSettings(small_config(), SPEC, 0.0, 1, 0), is_training=False)
+        scores = scored(features, StepSettings(small_config(), SPEC, 0.0, 1, 0))
         tf.compat.v1.train.Saver().restore(session, str(finished / "model.ckpt-4"))
         span, lm = session.run(scores)
     real, predicted = span.weights == 1, lm.weights == 1
@@ -189,20 +189,41 @@ def test_a_config_of_another_shape_is_named(folder: Path, finished: Path, tmp_pa
         training.prepare(other)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_saves_first(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    """The signal comes with the first log line, at step 2; nothing else would save before step 1000."""
+def stop_at_first_log_line(given: PretrainingSettings, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At step 2; nothing else saves before the end."""
     add = RunLog.add
 
-    def add_and_terminate(self: RunLog, row: dict[str, Any]) -> None:
+    def add_and_stop(self: RunLog, row: dict[str, Any]) -> None:
         add(self, row)
         os.kill(os.getpid(), number)
 
-    monkeypatch.setattr(RunLog, "add", add_and_terminate)
     before = signal.getsignal(number)
-    stopped = training.run(settings(folder, tmp_path / "run", num_train_steps=1000, save_checkpoints_steps=1000))
+    with monkeypatch.context() as patch:
+        patch.setattr(RunLog, "add", add_and_stop)
+        stopped = training.run(replace(given, save_checkpoints_steps=1000))
     assert stopped == number and signal.getsignal(number) is before
-    assert 2 <= checkpoints.step_of(tf.train.latest_checkpoint(str(tmp_path / "run"))) < 10
+    assert 2 <= checkpoints.step_of(tf.train.latest_checkpoint(given.output_dir)) < 5
+
+
+def test_ctrl_c_saves_first(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop_at_first_log_line(settings(folder, tmp_path / "run", num_train_steps=1000), signal.SIGINT, monkeypatch)
+
+
+def test_sigterm_saves_first_and_the_run_goes_on_as_if_undisturbed(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With evaluations between its steps, each of which ends a session, and with dropout: bit for bit, nothing
+    shows.
+    """
+    given = settings(folder, tmp_path / "run", num_train_steps=7)
+    stop_at_first_log_line(given, signal.SIGTERM, monkeypatch)
+    training.run(replace(given, do_eval=True, eval_every_steps=5))
+    undisturbed = replace(given, output_dir=str(tmp_path / "undisturbed"))
+    training.run(undisturbed)
+    found, expected = (tf.train.load_checkpoint(run.output_dir) for run in (given, undisturbed))
+    assert small_config().hidden_dropout_prob > 0 and found.get_tensor("global_step") == 7
+    for name in expected.get_variable_to_shape_map():
+        np.testing.assert_array_equal(found.get_tensor(name), expected.get_tensor(name), err_msg=name)
 
 
 def test_non_finite_loss_stops_and_is_not_saved(folder: Path, copied: Path) -> None:

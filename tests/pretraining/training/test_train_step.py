@@ -10,7 +10,7 @@ import tensorflow as tf
 from kosplinter_common.records.examples import RecordSpec
 from pretraining.model.objectives import chance_of_exact, chance_of_start
 from pretraining.model.replicas import Replicas
-from pretraining.training.train_step import SUMS, StepSettings, build_train_step, scored
+from pretraining.training.train_step import SUMS, StepSettings, build_train_step, dropout_key, scored
 from tests.pretraining.samples import SPEC, random_record, small_config
 
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
@@ -70,7 +70,7 @@ def test_loss_and_sums_are_means_and_totals_over_real_questions() -> None:
     values, _ = one_update(settings(), features)
     sums = dict(zip(SUMS, values["sums"], strict=True))
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-        scores = scored(tensors(features), settings(), is_training=False)
+        scores = scored(tensors(features), settings())
         load_random_weights(session)
         span, lm = session.run(scores)
     real = features["masked_span_weights"] == 1
@@ -116,3 +116,31 @@ def test_chance_counts_every_choice() -> None:
     np.testing.assert_allclose(start, [1 / n for n in lengths], rtol=1e-6)
     spans = [sum(1 for b in range(n) for e in range(b, n) if e - b < 10) for n in lengths]
     np.testing.assert_allclose(exact, [1 / n for n in spans], rtol=1e-6)
+
+
+class Replica(Replicas):
+    def index(self) -> tf.Tensor:
+        return tf.constant(1)
+
+
+def test_dropout_differs_by_seed_step_and_replica_and_not_by_session() -> None:
+    def keys() -> list[list[int]]:
+        with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+            step = tf.compat.v1.placeholder(tf.int64, [])
+            made = [dropout_key(seed, step, by) for seed in (0, 1, 2**31 + 2) for by in (Replicas(), Replica())]
+            return [key.tolist() for number in (0, 1, 7) for key in session.run(made, {step: number})]
+
+    once = keys()
+    assert once == keys() and len(set(map(tuple, once))) == 3 * 2 * 3
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.5])
+def test_each_part_of_a_batch_has_its_own_dropout(rate: float) -> None:
+    """The same records in both parts: with the same masks too, the parts' losses would be equal."""
+    config = small_config(hidden_dropout_prob=rate, attention_probs_dropout_prob=0.0)
+    once = batch(4)
+    twice = {name: np.concatenate([x, x]) for name, x in once.items()}
+    loss = SUMS.index("span_loss")
+    one, _ = one_update(replace(settings(), config=config), once)
+    two, _ = one_update(replace(settings(gradient_accumulation_steps=2), config=config), twice)
+    assert (two["sums"][loss] == pytest.approx(2 * one["sums"][loss], rel=1e-5)) is not bool(rate)

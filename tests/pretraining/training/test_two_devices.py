@@ -44,3 +44,8 @@ def test_spreading_the_evaluation_changes_nothing(results: dict[str, Any]) -> No
     expected, found = results["one"]["eval"], results["two"]["eval"]
     for name in expected.keys() - {"loss"}:
         assert found[name] == pytest.approx(expected[name], rel=1e-4), name
+
+
+def test_each_replica_has_its_own_dropout(results: dict[str, Any]) -> None:
+    one, other = results["dropout_keys"]
+    assert one != other

@@ -11,9 +11,11 @@ from typing import Any
 import tensorflow as tf
 
 from pretraining.input.record_files import open_dataset
+from pretraining.model.replicas import Replicas
 from pretraining.settings import PretrainingSettings
-from pretraining.training.estimators import build_estimators
+from pretraining.training.estimators import build_estimators, choose_strategy
 from pretraining.training.hooks import NonFiniteGuard
+from pretraining.training.train_step import dropout_key
 from tests.pretraining.samples import SPEC, small_config
 
 CONFIG = small_config(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
@@ -43,6 +45,17 @@ def train(folder: Path, name: str, **flags: Any) -> dict[str, Any]:
     return {"state": state, "eval": {key: float(value) for key, value in evaluated.items()}}
 
 
+def dropout_keys() -> list[list[int]]:
+    """Of the replicas of one step."""
+    strategy = choose_strategy(PretrainingSettings("", "", input_file="r", do_train=True, distribution="mirrored"))
+    assert strategy
+    with tf.Graph().as_default(), strategy.scope(), tf.compat.v1.Session() as session:
+        step = tf.compat.v1.train.create_global_step()
+        session.run(step.initializer)
+        keys = strategy.extended.call_for_each_replica(lambda: dropout_key(1, step, Replicas()))
+        return [key.tolist() for key in session.run(strategy.experimental_local_results(keys))]
+
+
 def main() -> None:
     folder = Path(sys.argv[1])
     cpu = tf.config.list_physical_devices("CPU")[0]
@@ -51,6 +64,7 @@ def main() -> None:
     results = {
         "one": train(folder, "one", distribution="none"),
         "two": train(folder, "two", distribution="mirrored", gradient_accumulation_steps=2),
+        "dropout_keys": dropout_keys(),
     }
     print(json.dumps(results))
 
