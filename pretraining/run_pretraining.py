@@ -60,6 +60,14 @@ _switch("recurring_span_selection", "Train span selection; default: where datase
 _switch("only_recurring_span_selection", "Leave masked LM out; default: where the records hold no predictions.")
 _switch("do_train", "Train.")
 _switch("do_eval", "Evaluate after training, or the newest checkpoint.")
+_switch(
+    "eval_follow",
+    "With --do_eval alone, beside a training: evaluate each checkpoint as it comes, until training has ended.",
+)
+_switch(
+    "allow_changed_records",
+    "Go on with other records than before (a corpus that grew), from their first one; weights, moments and step stay.",
+)
 _number("train_batch_size", "Examples of one update, over all devices and accumulation steps.")
 _number("eval_batch_size", "Examples of one evaluation step, over all devices.")
 _number("gradient_accumulation_steps", "Parts that an update's batch is computed in, one after the other.")
@@ -68,6 +76,10 @@ _number("num_train_steps", "Updates.")
 _number("num_warmup_steps", "Updates of linear warm-up.")
 _number("save_checkpoints_steps", "Updates between checkpoints.")
 _number("keep_checkpoint_max", "Newest checkpoints to keep; 0 for all. The best by evaluation is kept in best/.")
+_number(
+    "keep_checkpoint_every_steps",
+    "Keep for ever the first checkpoint at or after each multiple of this, beside the newest; 0: none.",
+)
 _number("iterations_per_loop", "TPU: updates without coming back to the host; 0: to the next checkpoint.")
 _number("log_steps", "Updates between log lines.")
 _number("eval_every_steps", "Updates between evaluations; 0: only at the end.")
@@ -75,7 +87,7 @@ _number("max_eval_steps", "Evaluation steps at most; 0: every record, once.")
 _number("shuffle_buffer_size", "Records shuffled at a time.")
 _number("random_seed", "Of the records' order and of the weights.")
 _switch("use_bfloat16", "Matrix products in bfloat16; variables, logits, softmax and loss stay float32.")
-_switch("use_xla", "GPU: compile with XLA (a CPU gets slower by it; a TPU always compiles).")
+_switch("use_xla", "GPU: compile with XLA. Refused on a CPU, which gets slower by it; a TPU always compiles.")
 _switch("use_one_hot_embeddings", "Word embedding by one-hot product instead of a gather.")
 flags.DEFINE_enum(
     "distribution",

@@ -28,6 +28,8 @@ class PretrainingSettings:
     only_recurring_span_selection: bool | None = None  # None: masked LM where the records hold predictions
     do_train: bool = False
     do_eval: bool = False
+    eval_follow: bool = False
+    allow_changed_records: bool = False
     train_batch_size: int = 256
     eval_batch_size: int = 64
     gradient_accumulation_steps: int = 1
@@ -36,6 +38,7 @@ class PretrainingSettings:
     num_warmup_steps: int = 10_000
     save_checkpoints_steps: int = 1000
     keep_checkpoint_max: int = 5
+    keep_checkpoint_every_steps: int = 0  # 0: none is kept for ever
     iterations_per_loop: int = 0  # 0: to the next checkpoint
     log_steps: int = 100
     eval_every_steps: int = 0  # 0: once, after training
@@ -60,6 +63,14 @@ class PretrainingSettings:
             raise InputError("--input_file: found nothing, expected record files to train on")
         if self.do_eval and not (self.eval_input_file or self.input_file):
             raise InputError("--do_eval: found no --eval_input_file and no --input_file, expected records for eval")
+        if self.eval_follow and (self.do_train or self.use_tpu):
+            other = "--do_train" if self.do_train else "--use_tpu"
+            raise InputError(
+                f"--eval_follow: found {other} beside it, expected --do_eval alone: it runs beside the training, in a "
+                "process of its own, on a CPU or a GPU"
+            )
+        if self.use_tpu and self.distribution not in ("auto", "none"):
+            raise InputError(f"--distribution: found {self.distribution}, expected auto or none with --use_tpu")
         self._check_numbers()
         self._check_batch(self.train_batch_size, "train_batch_size", self.gradient_accumulation_steps)
         self._check_batch(self.eval_batch_size, "eval_batch_size", 1)
@@ -72,7 +83,7 @@ class PretrainingSettings:
             if getattr(self, name) <= 0:
                 raise InputError(f"--{name}: found {getattr(self, name)}, expected more than 0")
         not_negative = ("num_warmup_steps", "keep_checkpoint_max", "iterations_per_loop", "eval_every_steps")
-        for name in (*not_negative, "max_eval_steps", "random_seed"):
+        for name in (*not_negative, "max_eval_steps", "random_seed", "keep_checkpoint_every_steps"):
             if getattr(self, name) < 0:
                 raise InputError(f"--{name}: found {getattr(self, name)}, expected 0 or more")
         if self.num_warmup_steps > self.num_train_steps:

@@ -162,7 +162,23 @@ def activation(name: str) -> Callable[[tf.Tensor], tf.Tensor]:
         "silu": tf.nn.silu,
         "tanh": tf.tanh,
     }
-    return lambda x: tf.cast(functions[name](tf.cast(x, tf.float32)), x.dtype)
+    return lambda x: functions[name](x) if x.dtype == tf.float32 else _in_float32(functions[name], x)
+
+
+def _in_float32(function: Callable[[tf.Tensor], tf.Tensor], inputs: tf.Tensor) -> tf.Tensor:
+    """function(inputs) by way of float32; its steps are made again for the gradient, not kept in memory until then."""
+
+    @tf.custom_gradient
+    def apply(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+        def gradient(upstream: tf.Tensor) -> tf.Tensor:
+            with tf.control_dependencies([upstream]):  # else these operations are found to be the first ones
+                again = tf.cast(x, tf.float32)
+            (found,) = tf.gradients(function(again), again, tf.cast(upstream, tf.float32))
+            return tf.cast(found, x.dtype)
+
+        return tf.cast(function(tf.cast(x, tf.float32)), x.dtype), gradient
+
+    return apply(inputs)
 
 
 def _gelu_erf(x: tf.Tensor) -> tf.Tensor:
@@ -250,7 +266,8 @@ def _dropout(inputs: tf.Tensor, rate: float, options: GraphOptions) -> tf.Tensor
     *outer, size = _shape(inputs)
     bits = tf.random.stateless_uniform([*outer, -(-size // 2)], key, minval=None, maxval=None, dtype=tf.int32)
     threshold = round((rate - 0.5) * 2**16) * 2**16
-    kept = tf.concat([bits >= threshold, tf.bitwise.left_shift(bits, 16) >= threshold], -1)[..., :size]
+    kept = tf.concat([bits >= threshold, tf.bitwise.left_shift(bits, 16) >= threshold], -1)
+    kept = kept[..., :size] if size % 2 else kept
     return tf.where(kept, inputs * tf.cast(1.0 / (1.0 - rate), inputs.dtype), tf.zeros([], inputs.dtype))
 
 

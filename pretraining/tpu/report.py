@@ -13,6 +13,9 @@ from pretraining.training.train_step import StepSettings
 MAX_FLOPS_RATIO = 1.05
 # High-bandwidth memory of one core, half a chip's. Source: Google's pages on the TPU versions.
 CORE_MEMORY = {"v2": 8 * 2**30, "v3": 16 * 2**30}
+GPU_GIGABYTES = (80, 40, 24, 16)
+# Of a GPU's memory: the rest is cuBLAS's, the allocator's fragments, and what the backward pass makes in a layer.
+GPU_SHARE = 0.9
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,8 @@ class Report:
     buffers: Buffers
     variable_bytes: int
     exchanged_bytes: int
+    activation_bytes: int  # of one example
+    weight_bytes: int  # of the variables that have gradients
 
     @property
     def flops_ratio(self) -> float:
@@ -53,6 +58,27 @@ class Report:
                 f"at most {self.core_batch_size * self.cores * speed / flops:,.0f} examples/s, "
                 f"at the peak of {speed / 1e12:.0f} TFLOP/s; {fits} in {_gib(room)} a core (estimate)"
             )
+
+        examples = self.core_batch_size * self.cores
+        yield (
+            f"memory of activations kept for the backward pass: {self.activation_bytes / 2**20:.0f} MiB an example "
+            f"(counted from the graph, as TensorFlow runs it on a GPU)"
+        )
+        for gigabytes in GPU_GIGABYTES:
+            parts = self.parts_on_gpu(gigabytes * 10**9)
+            needs = f"needs --gradient_accumulation_steps={parts}" if parts else "is too small for one example"
+            yield f"one GPU of {gigabytes} GB {needs} for {examples} examples a step (estimate)"
+
+    def parts_on_gpu(self, memory: int) -> int | None:
+        """Accumulation steps that the batch of all cores needs on one GPU; None where no number of them is enough."""
+        examples = self.core_batch_size * self.cores
+        left = GPU_SHARE * memory - self.variable_bytes - 2 * self.weight_bytes  # a part's gradients, and their sum
+        fitting = (
+            parts
+            for parts in range(1, examples + 1)
+            if not examples % parts and examples // parts * self.activation_bytes <= left
+        )
+        return next(fitting, None)
 
     def raise_if_wasteful(self) -> None:
         """Raises:
@@ -85,6 +111,8 @@ def check(settings: StepSettings, cores: int, core_batch_size: int) -> Report:
         buffers=buffers_of(hlo),
         variable_bytes=step.variable_bytes,
         exchanged_bytes=step.exchanged_bytes,
+        activation_bytes=step.activation_bytes * settings.gradient_accumulation_steps // core_batch_size,
+        weight_bytes=step.variable_bytes // 3,  # the rest are Adam's two moments
     )
 
 

@@ -10,6 +10,7 @@ from tensorflow.python.tpu import tpu_function
 from kosplinter_common.cli import InputError
 from kosplinter_common.records.examples import RecordSpec
 from pretraining.model.replicas import Replicas
+from pretraining.tpu.activations import activation_bytes
 from pretraining.training.model_fn import model_fn_builder
 from pretraining.training.train_step import StepSettings
 
@@ -26,6 +27,7 @@ class StepGraph:
     variables: dict[str, tf.TensorSpec]  # by the tensor name of the handle
     loss: str  # tensor name; comes after the update
     exchanged_bytes: int  # summed over the cores by one update
+    activation_bytes: int  # kept for the backward pass of one part
 
     @property
     def variable_bytes(self) -> int:
@@ -57,6 +59,7 @@ def build_step_graph(settings: StepSettings, cores: int, core_batch_size: int) -
         variables={name: spec for name, spec in handles.items() if name in used},
         loss=loss.name,
         exchanged_bytes=sum(_bytes(tensor.shape, tensor.dtype) for tensor in summed),
+        activation_bytes=activation_bytes(graph),
     )
 
 

@@ -25,6 +25,13 @@ def step_of(checkpoint: str) -> int:
     return int(checkpoint.rsplit("-", 1)[1])
 
 
+def steps_in(folder: str) -> list[int]:
+    """Steps of the checkpoints in a folder, ascending; none where it is not there."""
+    if not tf.io.gfile.isdir(folder):
+        return []
+    return sorted(int(match[1]) for name in tf.io.gfile.listdir(folder) if (match := _INDEX.search(name)))
+
+
 def newest_whole_checkpoint(folder: str, repair: bool = True) -> str | None:
     """The newest checkpoint all of whose tensors can be read; damaged newer ones are passed over with a warning.
 
@@ -35,9 +42,7 @@ def newest_whole_checkpoint(folder: str, repair: bool = True) -> str | None:
     Raises:
       InputError: there are checkpoints, and every one is damaged.
     """
-    if not tf.io.gfile.isdir(folder):
-        return None
-    steps = sorted(int(match[1]) for name in tf.io.gfile.listdir(folder) if (match := _INDEX.search(name)))
+    steps = steps_in(folder)
     candidates = [storage.join(folder, f"model.ckpt-{step}") for step in steps]
     while candidates:
         newest = candidates[-1]

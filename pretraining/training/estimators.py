@@ -13,6 +13,8 @@ from pretraining.input.record_files import Dataset
 from pretraining.model.configuration import BertConfig
 from pretraining.model.replicas import Replicas
 from pretraining.settings import PretrainingSettings
+from pretraining.training.following import OneGraphEstimator
+from pretraining.training.milestones import KeepMilestones
 from pretraining.training.model_fn import estimator_model_fn, model_fn_builder
 from pretraining.training.tpu_cluster import check_answer, resolve_tpu
 from pretraining.training.train_step import StepSettings
@@ -54,6 +56,8 @@ def build_estimators(
         use_one_hot_embeddings=settings.use_one_hot_embeddings,
         random_seed=settings.random_seed,
     )
+    if settings.eval_follow:
+        return OneGraphEstimator(settings, step, session_config(settings))
     model_fn = model_fn_builder(
         step,
         Replicas(tpu_cores=settings.num_tpu_cores if settings.use_tpu else 0),
@@ -94,7 +98,8 @@ class TPUEstimators:
             return _training(self._settings, data, params["batch_size"], records_seen, self._share(params))
 
         self._check_tpu()
-        self.estimator.train(input_fn, hooks, max_steps=max_steps, saving_listeners=[listener])
+        listeners = _listeners(self._settings, listener)
+        self.estimator.train(input_fn, hooks, max_steps=max_steps, saving_listeners=listeners)
 
     def evaluation_input(self, data: Dataset) -> InputFn:
         self._check_tpu()
@@ -152,15 +157,16 @@ class DistributedEstimators:
                 share = HostShare(input_context.num_input_pipelines, input_context.input_pipeline_id)
             return _training(self._settings, data, batch_size, records_seen, share)
 
+        listeners = _listeners(self._settings, listener)
         if not self._multi_worker:
-            self.estimator.train(input_fn, hooks, max_steps=max_steps, saving_listeners=[listener])
+            self.estimator.train(input_fn, hooks, max_steps=max_steps, saving_listeners=listeners)
             return
         if is_chief():
             # Estimator leaves listeners out here, and saves only where it writes summaries too.
             saver = tf.compat.v1.train.CheckpointSaverHook(
                 self._settings.output_dir,
                 save_steps=self._settings.save_checkpoints_steps,
-                listeners=[listener],
+                listeners=listeners,
                 save_graph_def=False,
             )
             hooks = [*hooks, saver]
@@ -200,15 +206,23 @@ def is_chief() -> bool:
 
 def num_workers() -> int:
     """Processes that train together by TF_CONFIG; 1 without it."""
+    return max(1, len(cluster_of_workers()))
+
+
+def cluster_of_workers() -> list[str]:
+    """Addresses of all that train by TF_CONFIG; none without it."""
     cluster = _tf_config().get("cluster", {})
-    return max(1, len(cluster.get("worker", [])) + len(cluster.get("chief", [])))
+    return [*cluster.get("chief", []), *cluster.get("worker", [])]
 
 
 def _tf_config() -> dict[str, Any]:
     try:
-        return json.loads(os.environ.get("TF_CONFIG", "{}"))
+        config = json.loads(os.environ.get("TF_CONFIG") or "{}")
     except ValueError as error:
         raise InputError(f"TF_CONFIG: broken JSON: {error}") from error
+    if not isinstance(config, dict) or not all(isinstance(config.get(key, {}), dict) for key in ("cluster", "task")):
+        raise InputError(f"TF_CONFIG: found {config!r}, expected a JSON object with the objects cluster and task")
+    return config
 
 
 def _training(
@@ -217,6 +231,11 @@ def _training(
     buffer_size = settings.shuffle_buffer_size
     seed = settings.random_seed
     return training_batches(data.files, data.spec, batch_size, seed, records_seen, buffer_size, share, data.vocab_size)
+
+
+def _listeners(settings: PretrainingSettings, listener: Any) -> list[Any]:
+    every = settings.keep_checkpoint_every_steps
+    return [listener, KeepMilestones(settings.output_dir, every)] if every else [listener]
 
 
 def _common_run_config(settings: PretrainingSettings) -> dict[str, Any]:

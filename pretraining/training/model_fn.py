@@ -96,6 +96,11 @@ def _host_call(step: TrainStep, summary_dir: str, every: int) -> tuple[Callable[
     return write, [tf.reshape(value, [1]) for value in values]
 
 
+def evaluation_metrics(features: Features, settings: StepSettings) -> dict[str, Any]:
+    """{name: (value, update)} over all questions and predictions of an evaluation, outside an Estimator."""
+    return _eval_metrics(**_eval_tensors(scored(features, settings), features))
+
+
 def _batch_loss(scores: Scores) -> tf.Tensor:
     parts = [part for part in scores if part is not None]
     return tf.add_n(

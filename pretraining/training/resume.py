@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
@@ -16,7 +17,9 @@ from pretraining.settings import PretrainingSettings
 RUN_FILE = "run.json"
 # A change of these makes the checkpoint unusable, or the place in the input unknown.
 _FIXED = ("train_batch_size", "random_seed", "shuffle_buffer_size")
-_VOCABULARY, _RECORDS = "sha256 of the vocabulary", "sha256 of --input_file"
+_VOCABULARY = "sha256 of the vocabulary"
+# What --allow_changed_records lets change.
+_SHARDS, _RECORDS = "--input_file", "sha256 of --input_file"
 # A change of these is a decision that a log should show.
 _REPORTED = ("learning_rate", "num_train_steps", "num_warmup_steps", "use_bfloat16", "gradient_accumulation_steps")
 
@@ -29,7 +32,7 @@ def describe(settings: PretrainingSettings, config: BertConfig, data: Dataset) -
     fixed = {f"--{name}": flags[name] for name in (*objectives, *_FIXED)}
     fixed |= {f"--{name}": value for name, value in dataclasses.asdict(data.spec).items()}
     shards = [f"{path.rsplit('/', 1)[-1]}: {count}" for path, count in zip(files.paths, files.records, strict=True)]
-    fixed |= {"--input_file": shards, _RECORDS: list(data.sums)}
+    fixed |= {_SHARDS: shards, _RECORDS: list(data.sums)}
     return {"fixed": fixed | _describe_model(config, data), "flags": flags}
 
 
@@ -39,7 +42,24 @@ def _describe_model(config: BertConfig, data: Dataset) -> dict[str, Any]:
     return sizes | ({_VOCABULARY: data.vocab_sha256} if data.vocab_sha256 else {})
 
 
-def check(folder: str, found: dict[str, Any]) -> None:
+@dataclass(frozen=True)
+class Change:
+    """Something that was not as before when a run went on."""
+
+    name: str
+    was: Any
+    now: Any
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """How a run goes on."""
+
+    records_from_step: int = 0  # the number of updates after which the first of the records, in their order, was read
+    changes: tuple[Change, ...] = ()
+
+
+def check(folder: str, found: dict[str, Any], start_step: int, allow_changed_records: bool) -> Resumed:
     """Compares a run with the one that began in `folder`.
 
     Raises:
@@ -47,11 +67,37 @@ def check(folder: str, found: dict[str, Any]) -> None:
     """
     began = _read(folder)
     if began is None:
-        return
-    _compare(folder, began["fixed"], found["fixed"], "cannot resume")
-    for name in _REPORTED:
-        if began["flags"].get(name) != found["flags"][name]:
-            logging.warning("--%s: %s, was %s when the run began", name, found["flags"][name], began["flags"].get(name))
+        return Resumed()
+    allowed = (_SHARDS, _RECORDS) if allow_changed_records else ()
+    records_changed = bool(_compare(folder, began["fixed"], found["fixed"], "cannot resume", allowed))
+    before, now = began["flags"], found["flags"]
+    changes = [Change(f"--{n}", before.get(n), now[n]) for n in _REPORTED if before.get(n) != now[n]]
+    if records_changed:
+        changes.append(Change("records", _in_words(began["fixed"][_SHARDS]), _in_words(found["fixed"][_SHARDS])))
+    # A run that fell back behind a change of records reads the new ones from where it fell to.
+    from_step = start_step if records_changed else min(start_step, began.get("records_from_step", 0))
+    return Resumed(from_step, tuple(changes))
+
+
+def record_changes(folder: str, found: dict[str, Any], start_step: int, resumed: Resumed) -> None:
+    """Says what changed, and writes it into run.json beside what the run now has."""
+    for change in resumed.changes:
+        logging.warning("%s: %s, was %s until step %d", change.name, change.now, change.was, start_step)
+    began = _read(folder)
+    if began and (resumed.changes or began.get("records_from_step", 0) != resumed.records_from_step):
+        new = [{"step": start_step, **dataclasses.asdict(change)} for change in resumed.changes]
+        changes = [*began.get("changes", []), *new]
+        record(folder, {**found, "records_from_step": resumed.records_from_step, "changes": changes})
+
+
+def num_train_steps(folder: str) -> int:
+    """With which step the run in `folder` ends, by its newest command."""
+    return storage.read_json(storage.join(folder, RUN_FILE))["flags"]["num_train_steps"]
+
+
+def _in_words(shards: list[str]) -> str:
+    records = sum(int(shard.rsplit(": ", 1)[1]) for shard in shards)
+    return f"{len(shards):,} files of {records:,} records"
 
 
 def check_evaluation(folder: str, config: BertConfig, data: Dataset) -> None:
@@ -82,14 +128,23 @@ def _read(folder: str) -> dict[str, Any] | None:
     return None
 
 
-def _compare(folder: str, before: dict[str, Any], now: dict[str, Any], refusal: str) -> None:
+def _compare(
+    folder: str, before: dict[str, Any], now: dict[str, Any], refusal: str, allowed: tuple[str, ...] = ()
+) -> list[str]:
+    """Names of what changed and is allowed to.
+
+    Raises:
+      InputError: anything else changed.
+    """
     path = storage.join(folder, RUN_FILE)
     if unknown := [name for name in now if name not in before]:
         logging.warning("%s says nothing of %s: not compared", path, ", ".join(unknown))
     changed = [name for name in now if name in before and before[name] != now[name]]
-    if changed:
-        details = "; ".join(f"{name}: found {_short(now[name])}, expected {_short(before[name])}" for name in changed)
-        raise InputError(f"{folder}: {refusal}, flags differ from those of {path}: {details}")
+    if refused := [name for name in changed if name not in allowed]:
+        details = "; ".join(f"{name}: found {_short(now[name])}, expected {_short(before[name])}" for name in refused)
+        hint = "" if set(refused) - {_SHARDS, _RECORDS} else "; --allow_changed_records goes on with these records"
+        raise InputError(f"{folder}: {refusal}, flags differ from those of {path}: {details}{hint}")
+    return changed
 
 
 def _short(value: Any) -> str:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import tensorflow as tf
@@ -17,7 +17,8 @@ from pretraining.model import flops
 from pretraining.model.configuration import BertConfig
 from pretraining.model.initialization import list_checkpoint
 from pretraining.settings import PretrainingSettings
-from pretraining.training import checkpoints, resume
+from pretraining.training import checkpoints, following, resume
+from pretraining.training.devices import check_devices
 from pretraining.training.estimators import build_estimators, is_chief, num_workers
 from pretraining.training.hooks import (
     NonFiniteGuard,
@@ -30,7 +31,8 @@ from pretraining.training.hooks import (
 )
 from pretraining.training.output_lock import alone_in
 from pretraining.training.resources import DiskSpaceHook, exhaustion_in_one_line
-from pretraining.training.run_log import RunLog
+from pretraining.training.resume import Resumed
+from pretraining.training.run_log import FOLLOWER_METRICS_FILE, METRICS_FILE, RunLog
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Run:
     train_data: Dataset | None
     eval_data: Dataset | None
     checkpoint: str | None  # that it goes on from or evaluates; None for a new run
+    resumed: Resumed  # how it goes on
 
     @property
     def start_step(self) -> int:
@@ -54,6 +57,7 @@ def prepare(settings: PretrainingSettings) -> Run:
     Raises:
       InputError: flags, config, vocabulary, records and checkpoint that disagree.
     """
+    check_devices(settings)
     config = BertConfig.from_json_file(settings.bert_config_file)
     if not settings.do_train:
         return _prepare_evaluation(settings, config)
@@ -68,8 +72,8 @@ def prepare(settings: PretrainingSettings) -> Run:
     checkpoint = checkpoints.newest_whole_checkpoint(settings.output_dir, repair=is_chief())
     if settings.init_checkpoint and not checkpoint:
         list_checkpoint(settings.init_checkpoint)
-    _check_resume(settings, config, train_data, checkpoint)
-    return Run(settings, config, train_data, eval_data, checkpoint)
+    resumed = _check_resume(settings, config, train_data, checkpoint)
+    return Run(settings, config, train_data, eval_data, checkpoint, resumed)
 
 
 def _prepare_evaluation(settings: PretrainingSettings, config: BertConfig) -> Run:
@@ -85,7 +89,7 @@ def _prepare_evaluation(settings: PretrainingSettings, config: BertConfig) -> Ru
     data = record_files.open_dataset(patterns, spec, config, settings.vocab_file)
     resume.check_evaluation(settings.output_dir, config, data)
     _check_evaluated(settings, data)
-    return Run(settings, config, None, data, checkpoint)
+    return Run(settings, config, None, data, checkpoint, Resumed())
 
 
 def _check_evaluated(settings: PretrainingSettings, data: Dataset) -> None:
@@ -98,7 +102,7 @@ def _open(patterns: str, settings: PretrainingSettings, config: BertConfig) -> D
     return record_files.open_dataset(patterns, wanted, config, settings.vocab_file)
 
 
-def _check_resume(settings: PretrainingSettings, config: BertConfig, data: Dataset, checkpoint: str | None) -> None:
+def _check_resume(settings: PretrainingSettings, config: BertConfig, data: Dataset, checkpoint: str | None) -> Resumed:
     run = resume.describe(settings, config, data)
     if checkpoint is None:
         try:
@@ -107,16 +111,19 @@ def _check_resume(settings: PretrainingSettings, config: BertConfig, data: Datas
                 resume.record(settings.output_dir, run)
         except tf.errors.OpError as error:
             raise InputError(f"--output_dir: cannot write to {settings.output_dir}: {error.message}") from error
-        return
-    resume.check(settings.output_dir, run)
-    checkpoints.check_sizes(checkpoint, config)
+        return Resumed()
     start_step = checkpoints.step_of(checkpoint)
+    resumed = resume.check(settings.output_dir, run, start_step, settings.allow_changed_records)
+    checkpoints.check_sizes(checkpoint, config)
     if settings.num_train_steps < start_step:
         raise InputError(
             f"--num_train_steps: found {settings.num_train_steps}, expected at least {start_step}, "
             f"the step of the newest checkpoint in {settings.output_dir}"
         )
     logging.info("Going on from step %d of %s", start_step, settings.output_dir)
+    if is_chief():
+        resume.record_changes(settings.output_dir, run, start_step, resumed)
+    return resumed
 
 
 def run(settings: PretrainingSettings) -> int:
@@ -128,9 +135,14 @@ def run(settings: PretrainingSettings) -> int:
     """
     trains = settings.do_train and is_chief()
     with alone_in(settings.output_dir) if trains else nullcontext(), exhaustion_in_one_line(settings):
+        if settings.eval_follow:
+            following.wait_for_first_checkpoint(settings.output_dir)
         runner = Runner(prepare(settings))
         if settings.do_train:
             return runner.train_and_evaluate()
+        if settings.eval_follow:
+            runner.follow()
+            return 0
         runner.evaluate()
         return 0
 
@@ -148,7 +160,11 @@ class Runner:
         self._data_key = record_files.evaluation_key(run.eval_data, self._eval_records()) if run.eval_data else ""
         self._estimators = build_estimators(run.settings, run.config, data, load_weights=not run.checkpoint)
         leads = run.settings.do_train and is_chief()
-        self._log = RunLog(run.settings.output_dir, run.start_step if leads else None)
+        # One file for each process that writes: on gs:// two that append to one would lose each other's lines.
+        file = FOLLOWER_METRICS_FILE if run.settings.eval_follow else METRICS_FILE
+        self._log = RunLog(run.settings.output_dir, run.start_step if leads else None, file)
+        for change in run.resumed.changes if leads else ():
+            self._log.add({"kind": "change", "step": run.start_step, **asdict(change)})
 
     def _eval_records(self) -> int:
         """How many records an evaluation uses: all, or those of --max_eval_steps."""
@@ -176,9 +192,11 @@ class Runner:
 
     def _lacks_evaluation(self, every: int) -> bool:
         """Whether a run was killed in the evaluation of the checkpoint that it goes on from."""
+        return self._step > 0 and self._step % every == 0 and self._step not in self._evaluated_steps()
+
+    def _evaluated_steps(self) -> set[int]:
         rows = (row for row in self._log.rows if row["kind"] == "eval")
-        evaluated = {row["step"] for row in rows if row.get("data", self._data_key) == self._data_key}
-        return self._step > 0 and self._step % every == 0 and self._step not in evaluated
+        return {row["step"] for row in rows if row.get("data", self._data_key) == self._data_key}
 
     def _train(self, max_steps: int, stop: StopHook) -> None:
         settings, data = self._settings, self._data
@@ -197,7 +215,7 @@ class Runner:
             with without_session_recovery():
                 self._estimators.train(
                     data,
-                    records_seen=self._step * settings.train_batch_size,
+                    records_seen=(self._step - self._run.resumed.records_from_step) * settings.train_batch_size,
                     max_steps=max_steps,
                     hooks=[DiskSpaceHook(settings, self._step), hook, stop] if is_chief() else [stop],
                     listener=NonFiniteGuard(settings.output_dir),
@@ -216,6 +234,15 @@ class Runner:
         if not stop.stopped and not checkpoints.appears(settings.output_dir, max_steps, 0 if is_chief() else 600):
             raise SessionLostError(f"no checkpoint of step {max_steps} in {settings.output_dir}")
         self._step, self._checkpoint = max_steps, tf.train.latest_checkpoint(settings.output_dir)
+
+    def follow(self) -> None:
+        """Evaluates the run's checkpoints to the last, but for those that its follower did before."""
+
+        def evaluate(checkpoint: str) -> None:
+            self._checkpoint = checkpoint
+            self.evaluate()
+
+        following.follow(self._settings.output_dir, self._evaluated_steps(), evaluate)
 
     def evaluate(self) -> dict[str, Any]:
         """Evaluates the newest checkpoint; writes eval_results.{txt,json}, and best/ if it is the best so far."""

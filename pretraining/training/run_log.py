@@ -12,18 +12,20 @@ import tensorflow as tf
 from pretraining.input import storage
 
 METRICS_FILE = "metrics.jsonl"
+FOLLOWER_METRICS_FILE = "metrics_follow.jsonl"  # of an evaluator that follows the run
 CURVE_FILE = "training_curve.png"
 
 
 class RunLog:
-    """metrics.jsonl in a run's folder: one JSON object a line, {"step": …, "kind": "train" or "eval", …}.
+    """metrics.jsonl in a run's folder: one JSON object a line, {"step": …, "kind": "train", "eval" or "change", …}.
 
     Lines behind the step from which a run goes on are dropped: those steps are about to be made again. Who only reads
     or evaluates gives no such step.
     """
 
-    def __init__(self, folder: str, from_step: int | None) -> None:
-        self._path = storage.join(folder, METRICS_FILE)
+    def __init__(self, folder: str, from_step: int | None, file: str = METRICS_FILE) -> None:
+        self._path = storage.join(folder, file)
+        self._others = [storage.join(folder, name) for name in (METRICS_FILE, FOLLOWER_METRICS_FILE) if name != file]
         self._folder = folder
         self.rows = [row for row in _read(self._path) if from_step is None or row["step"] <= from_step]
         if from_step is not None:
@@ -38,9 +40,11 @@ class RunLog:
         storage.write_bytes(self._path, "".join(map(_line, self.rows)).encode())
 
     def plot(self) -> None:
-        """Writes training_curve.png."""
-        if self.rows:
-            storage.write_bytes(storage.join(self._folder, CURVE_FILE), draw_curve(self.rows))
+        """Writes training_curve.png, of this process's rows and of those that another writes beside it."""
+        rows = [*self.rows, *(row for path in self._others for row in _read(path))]
+        if rows:
+            rows.sort(key=lambda row: row["step"])
+            storage.write_bytes(storage.join(self._folder, CURVE_FILE), draw_curve(rows))
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -17,7 +17,7 @@ from kosplinter_common.records.examples import RecordSpec
 from pretraining.model import modeling
 from pretraining.model.flops import training_flops
 from pretraining.tpu import report as tpu_report
-from pretraining.tpu.hlo_cost import Cost, UncountableError, buffers_of, cost_of
+from pretraining.tpu.hlo_cost import Buffers, Cost, UncountableError, buffers_of, cost_of
 from pretraining.tpu.step import build_step_graph
 from pretraining.training.train_step import StepSettings
 from tests.pretraining.samples import small_config
@@ -69,6 +69,35 @@ def test_a_step_in_parts_with_both_objectives_costs_what_the_parts_cost() -> Non
     batch = 4 * sum(4 * length for _, length in both.features().values())
     assert report.buffers.arguments == pytest.approx(report.variable_bytes + batch, rel=0.01)
     assert report.buffers.temporaries > 0
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_memory_of_an_example_is_that_of_what_the_backward_pass_reads(parts: int) -> None:
+    """In one layer: what each operation's gradient needs, by hand."""
+    length, hidden, inner, heads, questions = 16, 32, 48, 2, 3
+    wide, scores = length * hidden, heads * length * length
+    normed = 2 * wide + 2 * length  # centred inputs, scaled; mean and variance
+    found = tpu_report.check(replace(STEP, gradient_accumulation_steps=parts), cores=8, core_batch_size=4)
+    encoder = normed + 3 * wide + scores + wide + normed + wide + 4 * length * inner + length * inner + normed + wide
+    heads_of_spans = 2 * (5 * wide + normed + 5 * questions * hidden + 2 * questions * hidden + questions * length)
+    assert found.activation_bytes == pytest.approx(4 * (encoder + heads_of_spans), rel=0.2)
+
+
+def test_parts_that_a_gpu_needs() -> None:
+    """base-ko's figures at 512 tokens in bfloat16."""
+    report = tpu_report.Report(
+        cores=8,
+        core_batch_size=32,
+        cost=Cost(1.0, 1.0),
+        analytic_flops=1.0,
+        buffers=Buffers(0, 0, 0),
+        variable_bytes=3 * 464_000_000,
+        exchanged_bytes=0,
+        activation_bytes=653 * 2**20,
+        weight_bytes=464_000_000,
+    )
+    assert [report.parts_on_gpu(10**9 * gigabytes) for gigabytes in (80, 200, 16, 3)] == [4, 1, 16, None]
+    assert "one GPU of 80 GB needs --gradient_accumulation_steps=4 for 256 examples a step (estimate)" in report.lines()
 
 
 def test_gradients_of_every_weight_are_summed_over_the_cores() -> None:

@@ -26,6 +26,10 @@ def settings(**values: Any) -> PretrainingSettings:
         ({"use_tpu": True, "train_batch_size": 12}, "--train_batch_size: found 12, expected a multiple of 8 cores"),
         ({"use_tpu": True, "eval_batch_size": 12}, "--eval_batch_size: found 12, expected a multiple of 8 cores"),
         ({"train_batch_size": 9, "gradient_accumulation_steps": 2}, "--train_batch_size: found 9"),
+        ({"use_tpu": True, "distribution": "mirrored"}, "--distribution: found mirrored, expected auto or none"),
+        ({"eval_follow": True}, "--eval_follow: found --do_train beside it, expected --do_eval alone"),
+        ({"do_train": False, "eval_follow": True}, "neither --do_train nor --do_eval"),
+        ({"keep_checkpoint_every_steps": -1}, "--keep_checkpoint_every_steps: found -1, expected 0 or more"),
         ({"num_train_steps": 5, "num_warmup_steps": 6}, "--num_warmup_steps: found 6, expected at most"),
         (
             {"recurring_span_selection": False, "only_recurring_span_selection": True},

@@ -18,6 +18,7 @@ import tensorflow as tf
 from kosplinter_common.cli import InputError
 from kosplinter_common.records.examples import ExampleEncoder, RecordSpec
 from pretraining.input.pipeline import parse
+from pretraining.settings import PretrainingSettings
 from pretraining.training import checkpoints
 from pretraining.training import run as training
 from pretraining.training.hooks import NonFiniteError, SessionLostError, StopHook
