@@ -65,7 +65,8 @@ def test_a_follower_evaluates_each_checkpoint_in_one_graph_until_the_last(
         step = come.pop(0)
         for path, data in before.items():
             if f"ckpt-{step}." in path.name:
-                path.write_bytes(data[:-9] if step == 2 and "data" in path.name else data)
+                damaged = step == 2 and "data" in path.name
+                path.write_bytes(data[: len(data) // 9] if damaged else data)
 
     monkeypatch.setattr(following.time, "sleep", save_next)
     given = settings(folder, copied, do_train=False, do_eval=True, eval_follow=True)
