@@ -53,6 +53,13 @@ _text(
     "init_checkpoint",
     "Start a new run from these weights (Google BERT's variable names).",
 )
+flags.DEFINE_enum(
+    "initializer",
+    _DEFAULTS["initializer"],
+    ["bert", "structured"],
+    "Initial weights of a new run. bert: at random. structured: layer 0 looks around each position and QASS compares "
+    "contexts, so that small models learn at once. --init_checkpoint goes first.",
+)
 _number("max_seq_length", "Length of the records; default: dataset.json's, else 512.")
 _number("max_questions_per_seq", "[QUESTION] slots of a record; default: dataset.json's, else 30.")
 _number("max_predictions_per_seq", "Masked LM slots of a record; default: dataset.json's, else 30.")

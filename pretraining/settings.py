@@ -21,6 +21,7 @@ class PretrainingSettings:
     eval_input_file: str = ""
     vocab_file: str = ""
     init_checkpoint: str = ""
+    initializer: str = "bert"
     max_seq_length: int | None = None
     max_questions_per_seq: int | None = None
     max_predictions_per_seq: int | None = None

@@ -16,6 +16,7 @@ from pretraining.settings import PretrainingSettings
 from pretraining.training.following import OneGraphEstimator
 from pretraining.training.milestones import KeepMilestones
 from pretraining.training.model_fn import estimator_model_fn, model_fn_builder
+from pretraining.training.starting_weights import starting_checkpoint
 from pretraining.training.tpu_cluster import check_answer, resolve_tpu
 from pretraining.training.train_step import StepSettings
 
@@ -42,7 +43,7 @@ def build_estimators(
     Args:
       settings, config: the run's.
       data: of training, or of eval in a run that only evaluates: which features there are.
-      load_weights: start from --init_checkpoint.
+      load_weights: start from --init_checkpoint or --initializer.
     """
     strategy = None if settings.use_tpu else choose_strategy(settings)
     step = StepSettings(
@@ -61,7 +62,7 @@ def build_estimators(
     model_fn = model_fn_builder(
         step,
         Replicas(tpu_cores=settings.num_tpu_cores if settings.use_tpu else 0),
-        settings.init_checkpoint if load_weights else "",
+        starting_checkpoint(settings, config, data.spec, _task_name()) if load_weights else "",
         settings.output_dir if settings.use_tpu else "",
         settings.log_steps,
     )
@@ -202,6 +203,11 @@ def is_chief() -> bool:
     """Whether this process writes the run's log and evaluates: of several workers in TF_CONFIG, the first."""
     task, cluster = _tf_config().get("task", {}), _tf_config().get("cluster", {})
     return task.get("type", "chief") == "chief" or (not cluster.get("chief") and task.get("index", 0) == 0)
+
+
+def _task_name() -> str:
+    task = _tf_config().get("task", {})
+    return f"{task.get('type', 'chief')}-{task.get('index', 0)}"
 
 
 def num_workers() -> int:

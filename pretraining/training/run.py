@@ -33,6 +33,7 @@ from pretraining.training.output_lock import alone_in
 from pretraining.training.resources import DiskSpaceHook, exhaustion_in_one_line
 from pretraining.training.resume import Resumed
 from pretraining.training.run_log import FOLLOWER_METRICS_FILE, METRICS_FILE, RunLog
+from pretraining.training.starting_weights import remove_structured_start
 
 
 @dataclass(frozen=True)
@@ -233,6 +234,8 @@ class Runner:
         # TPUEstimator returns as if all were well where it loses its TPU; other workers come before the chief's file.
         if not stop.stopped and not checkpoints.appears(settings.output_dir, max_steps, 0 if is_chief() else 600):
             raise SessionLostError(f"no checkpoint of step {max_steps} in {settings.output_dir}")
+        if is_chief():
+            remove_structured_start(settings.output_dir)
         self._step, self._checkpoint = max_steps, tf.train.latest_checkpoint(settings.output_dir)
 
     def follow(self) -> None:
