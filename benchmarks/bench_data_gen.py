@@ -86,7 +86,7 @@ def stages(path: Path, folder: Path) -> None:
         generator.finish()
     seconds["pack, find clusters, mask, encode, spill"] -= seconds["tokenise"]  # add_document tokenises again
     with cpu_seconds(seconds, "shuffle, checksum, write"):
-        ShardJob(folder / "shard", 0, 1, 4, [folder / name for name in generator.record_spills])()
+        ShardJob(folder / "shard", 0, 1, 4, folder, generator.record_spills)()
     tokens = generator.counts["tokens"]
     print("\n| stage | CPU s | share | M tokens/s |\n|---|---|---|---|")
     for stage, value in [*seconds.items(), ("all", sum(seconds.values()))]:

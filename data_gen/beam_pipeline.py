@@ -22,6 +22,7 @@ import data_gen.flags
 from data_gen.beam.job import BeamConfig, run
 from data_gen.beam.remote_files import matching_files
 from data_gen.flags import FLAGS, common_settings
+from data_gen.runs.pipeline import use_of_text
 from kosplinter_common.cli import InputError, exit_with_one_line
 
 _REPOSITORY = str(Path(__file__).resolve().parents[1])
@@ -58,6 +59,7 @@ def _main(arguments: list[str]) -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (_REPOSITORY, os.environ.get("PYTHONPATH"))))
     info = run(_beam_config(), options)
     print(f"{FileSystems.join(FLAGS.output_dir, 'dataset.json')}: {info.counts['records']:,} records")
+    print(use_of_text(info.counts))
 
 
 def main(argv: list[str]) -> None:

@@ -16,7 +16,7 @@ from absl import app, flags
 
 import data_gen.flags
 from data_gen.flags import FLAGS, common_settings, flag_values
-from data_gen.runs.pipeline import PipelineConfig, run
+from data_gen.runs.pipeline import PipelineConfig, run, use_of_text
 from kosplinter_common.cli import InputError, exit_with_one_line, expand_globs
 from kosplinter_common.files import file_sha256
 
@@ -58,6 +58,7 @@ def _main() -> None:
         f"{counts['tokens']:,} tokens, {counts['questions']:,} questions, {counts['padding_rate']:.1%} padding; "
         f"skipped: {info.skipped or 'nothing'}"
     )
+    print(use_of_text(counts))
 
 
 def main(argv: list[str]) -> None:

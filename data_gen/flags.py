@@ -52,11 +52,16 @@ flags.DEFINE_string("stopwords", "ko,en", "Stop words, comma separated: ko, en, 
 flags.DEFINE_string("exclude_ngrams", None, "ngrams.txt of earlier corpora, comma separated: their spans are not used.")
 flags.DEFINE_enum(
     "packing",
-    "reference",
+    GenerationConfig.packing,
     list(PACKINGS),
-    "reference: a segment that is cut to fill a record starts the next one again. disjoint: no text twice.",
+    "disjoint: all text, and none of it twice; a line longer than a record is cut between its sentences. reference: as "
+    "the public Splinter, which starts a record with the segment that was cut to fill the last one, and uses only the "
+    "beginning of a segment longer than a record.",
 )
 flags.DEFINE_enum("corpus_format", "auto", list(CORPUS_FORMATS), "Layout of the input; auto looks at the content.")
+flags.DEFINE_bool(
+    "document_per_line", False, "Plain text: every line is a document (comments, chats), not what blank lines part."
+)
 flags.DEFINE_string("json_text_key", ReaderOptions.json_text_key, "JSONL: the key of a document's text.")
 flags.DEFINE_enum(
     "anonymised_speech",
@@ -119,6 +124,7 @@ def _generation() -> GenerationConfig:
 
 def _reader_options() -> ReaderOptions:
     return ReaderOptions(
+        document_per_line=FLAGS.document_per_line,
         json_text_key=FLAGS.json_text_key,
         anonymised_speech=FLAGS.anonymised_speech,
         unheard_speech=FLAGS.unheard_speech,

@@ -18,14 +18,29 @@ def _beside(path: Path) -> Path:
 
 
 @contextmanager
-def atomic_file(path: str | Path) -> Iterator[Path]:
-    """Gives a path beside `path` to write to; renames it into place unless the block raises."""
+def atomic_file(path: str | Path, durable: bool = False) -> Iterator[Path]:
+    """Gives a path beside `path` to write to; renames it into place unless the block raises.
+
+    durable: whether the file's bytes and its name are on the disk, not only in memory, when the block is left.
+    """
     partial = _beside(Path(path))
     try:
         yield partial
+        if durable:
+            _sync(partial)
         os.replace(partial, path)
+        if durable:
+            _sync(partial.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

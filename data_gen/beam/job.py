@@ -25,11 +25,11 @@ from data_gen.corpora.reading import Unit, plan_units
 from data_gen.passages.tokenization import Vocabulary
 from data_gen.runs.config import RunConfig
 from data_gen.runs.jobs import TaskWorker
-from data_gen.runs.pipeline import dataset_info, num_shards_for, shard_name
+from data_gen.runs.pipeline import dataset_info, nothing_made, num_shards_for, shard_name
 from data_gen.runs.tasks import Task
 from data_gen.spans.exclusion import load_excluded
 from data_gen.storage.ngrams import NGRAMS_FILE, write_ngrams
-from data_gen.storage.spills import key_range, read_spilled
+from data_gen.storage.spills import Spill, key_range, read_spilled
 from kosplinter_common.cli import InputError
 from kosplinter_common.records.dataset_info import DATASET_FILE, DatasetInfo, ShardInfo
 from kosplinter_common.records.tfrecords import frame
@@ -77,14 +77,14 @@ class _MakeRecords(beam.DoFn):
         self._folder.cleanup()
 
 
-def _spilled(folder: Path, names: Iterable[str]) -> Iterator[tuple[int, bytes]]:
+def _spilled(folder: Path, spills: Iterable[Spill]) -> Iterator[tuple[int, bytes]]:
     """Keys and payloads of spills, which are deleted."""
-    for name in names:
-        for keys, ends, payloads in read_spilled([folder / name], key_range(0, 1)):
+    for spill in spills:
+        for keys, ends, payloads in read_spilled([folder / spill.name], key_range(0, 1)):
             starts = [0, *ends.tolist()]
             for key, start, end in zip(keys.tolist(), starts, starts[1:], strict=False):
                 yield key, payloads[start:end]
-        (folder / name).unlink()
+        (folder / spill.name).unlink()
 
 
 def _sum_totals(totals: Iterable[tuple[Counter[str], Counter[str]]]) -> tuple[Counter[str], Counter[str]]:
@@ -144,7 +144,8 @@ def run(config: BeamConfig, options: PipelineOptions) -> DatasetInfo:
         raise InputError(f"{config.output_dir}: holds a finished data set; choose another --output_dir")
     with tempfile.TemporaryDirectory() as folder:
         vocabulary = Vocabulary.load(fetched(config.vocab_file, Path(folder)))
-        units = plan_units(list(config.input_files), config.corpus_format, config.unit_bytes)
+        by_line = config.reader_options.document_per_line
+        units = plan_units(list(config.input_files), config.corpus_format, config.unit_bytes, by_line)
         num_shards = config.num_shards or num_shards_for(sum(map(file_size, config.input_files)))
         work = FileSystems.join(config.output_dir, _WORK_FOLDER)
         for needed in (config.output_dir, work):
@@ -207,6 +208,8 @@ def _finish(config: BeamConfig, vocabulary: Vocabulary, folder: Path, work: str)
     summary_path = FileSystems.join(work, _SUMMARY_FILE)
     with FileSystems.open(summary_path) as file:
         summary = json.loads(file.read())
+    if not summary["counts"]["records"] and summary["counts"]["documents"]:
+        raise InputError(nothing_made(summary["counts"]))
     if not summary["counts"]["records"]:
         raise InputError(f"input_file: no text found in {len(config.input_files)} files; skipped: {summary['skipped']}")
     parts = [fetched(path, folder) for path in sorted(summary["ngram_parts"])]

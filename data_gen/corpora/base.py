@@ -20,6 +20,7 @@ class ReaderOptions:
     json_text_key: str = "text"  # JSONL: the key of a document's text
     anonymised_speech: str = "word"  # &name& becomes one plain word; "remove" drops it; "keep" leaves the mark
     unheard_speech: str = "remove"  # (()), ((xx)) and a lone hyphen in speech; "keep" leaves them
+    document_per_line: bool = False  # plain text: each line is a document (comments, chats), blank lines mean nothing
     max_line_bytes: int = 16 << 20  # a longer line, or a longer run of JSON without a quote, is a fault
     max_document_characters: int = 4 << 20  # a longer document goes on as further documents
 

@@ -20,6 +20,7 @@ FORMATS: dict[str, CorpusFormat] = {
     "aihub": AiHub(),
     "aihub_tsv": AiHubTsv(),
 }
+DOCUMENT_PER_LINE = {"text": PlainText(True), "tokenized": TokenizedText(True)}  # the same, where lines are documents
 CORPUS_FORMATS = ("auto", "wiki", "text", "tokenized", "jsonl", "nikl", "aihub")  # what --corpus_format takes
 _TABLES = {"nikl": "nikl_csv", "aihub": "aihub_tsv"}
 
@@ -27,7 +28,7 @@ _BROKEN_SHARE = 0.05  # of characters; Korean in CP949 or UTF-16 reads as far mo
 _TSV_LINES = 20  # that must all have the id of a document
 _MIN_MARKS, _TOKENIZED_SHARE = 5, 0.9  # sentence marks; those that must stand apart from the word before
 _SENTENCE_MARK = re.compile(r"(\s?)[.,?!](?=\s|$)")
-_ID_AND_TEXT = re.compile(r"[^\s.]+\.[^\s.]+[^\t]*\t.")
+_ID_AND_TEXT = re.compile(r"[^\s.]+\.[^\s.][^\t]*\t.")
 
 
 def choose_format(corpus_format: str, head: bytes) -> str | None:

@@ -37,12 +37,15 @@ class WikiExtracts:
 
 
 class PlainText:
-    """One segment a line; blank lines between documents."""
+    """One segment a line; blank lines between documents. Or one document a line."""
 
     splittable = True
 
+    def __init__(self, document_per_line: bool = False):
+        self._document_per_line = document_per_line
+
     def starts_document(self, previous: bytes, line: bytes) -> bool:
-        return not previous.strip() and bool(line.strip())
+        return (self._document_per_line or not previous.strip()) and bool(line.strip())
 
     def events(self, stream: BinaryIO, options: ReaderOptions, faults: Faults) -> Iterator[Event]:
         inside = False
@@ -50,7 +53,7 @@ class PlainText:
             if line.strip():
                 inside = True
                 yield self.segment(line)
-            elif inside:
+            if inside and (self._document_per_line or not line.strip()):
                 inside = False
                 yield END
         if inside:

@@ -15,7 +15,7 @@ from typing import BinaryIO, NamedTuple
 from data_gen.corpora import sources
 from data_gen.corpora.base import CorpusFormat, DataFault, EndOfDocument, Event, Faults, ReaderOptions
 from data_gen.corpora.cleaning import clean_text
-from data_gen.corpora.detection import CORPUS_FORMATS, FORMATS, choose_format
+from data_gen.corpora.detection import CORPUS_FORMATS, DOCUMENT_PER_LINE, FORMATS, choose_format
 from kosplinter_common.cli import InputError
 
 __all__ = ["CORPUS_FORMATS", "Document", "ReaderOptions", "Unit", "plan_units", "read_unit"]
@@ -27,6 +27,8 @@ _UTF8_MARK = b"\xef\xbb\xbf"
 
 class Document(NamedTuple):
     segments: list[str]  # clean, one line each, none empty
+    continues_last: bool = False  # the rest of a document too long to be one
+    ends_at_blank_line: bool = False  # and nowhere else: plain text
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,13 @@ class Unit:
         return self.path + part + (f"!{self.member}" if self.member is not None else "")
 
 
-def plan_units(files: list[str], corpus_format: str = "auto", unit_bytes: int = 64 << 20) -> list[Unit]:
+def plan_units(
+    files: list[str], corpus_format: str = "auto", unit_bytes: int = 64 << 20, document_per_line: bool = False
+) -> list[Unit]:
     """Units in the order of `files`; every document is in exactly one.
 
     Large plain files of line-based formats are cut about every `unit_bytes`, at the beginning of a document. The plan
-    depends on the files' content and on these arguments only.
+    depends on the files' content and on these arguments only. `document_per_line` as in ReaderOptions.
 
     Raises:
       InputError: a file cannot be read, or the format is unknown.
@@ -58,10 +62,10 @@ def plan_units(files: list[str], corpus_format: str = "auto", unit_bytes: int = 
         raise InputError(f"corpus_format: found {corpus_format!r}, expected one of {', '.join(CORPUS_FORMATS)}")
     if unit_bytes < 1:
         raise InputError(f"unit_bytes: found {unit_bytes}, expected at least 1")
-    return [unit for path in files for unit in _file_units(path, corpus_format, unit_bytes)]
+    return [unit for path in files for unit in _file_units(path, corpus_format, unit_bytes, document_per_line)]
 
 
-def _file_units(path: str, corpus_format: str, unit_bytes: int) -> list[Unit]:
+def _file_units(path: str, corpus_format: str, unit_bytes: int, document_per_line: bool) -> list[Unit]:
     with sources.naming(path), sources.open_file(path) as stream:
         head = stream.read(sources.HEAD_BYTES)
         if sources.is_zip(head):
@@ -74,9 +78,13 @@ def _file_units(path: str, corpus_format: str, unit_bytes: int) -> list[Unit]:
             chosen = choose_format(corpus_format, head)
             if chosen is not None and FORMATS[chosen].splittable:
                 corpus_format = chosen
-                bounds += _document_starts(stream, FORMATS[chosen], unit_bytes)
+                bounds += _document_starts(stream, _format(chosen, document_per_line), unit_bytes)
         ends: list[int | None] = [*bounds[1:], None]
         return [Unit(path, None, corpus_format, start, end) for start, end in zip(bounds, ends, strict=True)]
+
+
+def _format(name: str, document_per_line: bool) -> CorpusFormat:
+    return (document_per_line and DOCUMENT_PER_LINE.get(name)) or FORMATS[name]
 
 
 def _document_starts(stream: BinaryIO, corpus_format: CorpusFormat, unit_bytes: int) -> Iterator[int]:
@@ -153,17 +161,20 @@ def _read_stream(
     else:
         if head.startswith(_UTF8_MARK):
             stream.read(len(_UTF8_MARK))
-        yield from _documents(FORMATS[chosen].events(stream, options, faults), options, faults)
+        events = _format(chosen, options.document_per_line).events(stream, options, faults)
+        yield from _documents(events, options, faults, chosen in DOCUMENT_PER_LINE)
 
 
-def _documents(events: Iterable[Event], options: ReaderOptions, faults: Faults) -> Iterator[Document]:
+def _documents(
+    events: Iterable[Event], options: ReaderOptions, faults: Faults, end_at_blank_lines: bool
+) -> Iterator[Document]:
     segments: list[str] = []
     characters, cut = 0, False
     try:
         for event in events:
             if isinstance(event, EndOfDocument):
                 if segments:
-                    yield Document(segments)
+                    yield Document(segments, cut, end_at_blank_lines)
                 elif not cut:
                     faults.skip("document without text")
                 segments, characters, cut = [], 0, False
@@ -173,7 +184,7 @@ def _documents(events: Iterable[Event], options: ReaderOptions, faults: Faults) 
                     segments.append(segment)
                     characters += len(segment)
             if characters >= options.max_document_characters:
-                yield Document(segments)
+                yield Document(segments, cut, end_at_blank_lines)
                 segments, characters, cut = [], 0, True
     except DataFault as fault:
         faults.skip(*fault.args)

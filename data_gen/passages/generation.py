@@ -19,12 +19,20 @@ from data_gen.passages.masking import (
     masking_rules,
     unmasked_passage,
 )
-from data_gen.passages.packing import MIN_SEGMENTS_TO_MOVE_BORDERS, PACKINGS, SPECIAL_TOKENS_PER_RECORD, Chunk
+from data_gen.passages.packing import (
+    MIN_SEGMENTS_TO_MOVE_BORDERS,
+    PACKINGS,
+    SPECIAL_TOKENS_PER_RECORD,
+    Chunk,
+    disjoint_chunks,
+    reference_chunks,
+)
 from data_gen.passages.random_numbers import next_uint64, seed_generator
+from data_gen.passages.segments import Segments, tokenized_segments
 from data_gen.passages.tokenization import TextTokenizer, Vocabulary
 from data_gen.spans.clusters import SpanTables, find_clusters
 from data_gen.storage.ngrams import NgramCounts, clear_ngrams, count_ngram, is_filled, ngram_counts, spill_ngrams
-from data_gen.storage.spills import write_spill
+from data_gen.storage.spills import NUM_GROUPS, Spill, key_range, write_spill
 from kosplinter_common.cli import InputError
 from kosplinter_common.records.examples import ExampleEncoder, encode_row
 
@@ -37,7 +45,7 @@ class GenerationConfig:
     """What a document's records depend on, besides the vocabulary and the span tables."""
 
     masking: MaskingConfig
-    packing: str = "reference"  # a name of PACKINGS
+    packing: str = "disjoint"  # a name of PACKINGS
     dupe_factor: int = 5
     random_seed: int = 12345
     buffer_bytes: int = 64 << 20  # records that are held before they are spilled
@@ -66,8 +74,17 @@ class _Encoding(NamedTuple):
     max_bytes: int
 
 
-_RECORDS, _TOKENS, _QUESTIONS, _PREDICTIONS, _WITHOUT_LABELS, _CLUSTERS = range(6)
-COUNTS = ("records", "tokens", "questions", "predictions", "records_without_labels", "masked_clusters")
+_RECORDS, _TOKENS, _QUESTIONS, _PREDICTIONS, _WITHOUT_LABELS, _DROPPED, _CLUSTERS = range(7)
+# records_without_labels are written, records_dropped are not: where only questions are learnt, those without one.
+COUNTS = (
+    "records",
+    "tokens",
+    "questions",
+    "predictions",
+    "records_without_labels",
+    "records_dropped",
+    "masked_clusters",
+)
 
 
 @numba.njit(cache=True)
@@ -82,11 +99,13 @@ def _generate(
     buffer: RecordBuffer,
     ngrams: NgramCounts,
     counts: npt.NDArray[np.int64],
+    is_used: npt.NDArray[np.bool_],
 ) -> int:
     """Appends the records of chunks[first_chunk:] to the buffer; returns how many chunks are done.
 
     Stops early where the buffer or the table of n-grams is full. Chunks are rows of (start, end, duplicate, number
-    within the duplicate); those of one (start, end) stand together, and their clusters are found once.
+    within the duplicate); those of one (start, end) stand together, and their clusters are found once. `is_used` tells
+    the tokens that went into a record.
     """
     generator = np.empty(1, np.uint64)
     seed = np.empty(len(place) + 2, np.int64)
@@ -121,6 +140,9 @@ def _generate(
         predictions = 0
         if rules.max_predictions:
             predictions = mask_for_language_modelling(passage, rules, generator, questions)
+        elif not questions:
+            counts[_DROPPED] += 1
+            continue
         fill_row(passage, rules, row)
 
         record = buffer.used[0]
@@ -141,13 +163,15 @@ def _generate(
         counts[_QUESTIONS] += questions
         counts[_PREDICTIONS] += predictions
         counts[_WITHOUT_LABELS] += questions + predictions == 0
+        is_used[start:end] = True
     return len(chunks)
 
 
 class RecordGenerator:
     """Makes the records of documents and spills them into files that begin with `spill_prefix`.
 
-    Counts (see COUNTS) and the numbers of files grow as documents come; `finish` spills what is left.
+    Counts and the numbers of files grow as documents come; `finish` spills what is left. Beside COUNTS, text_tokens are
+    those of the documents; used are those that stand in a record of at least one duplicate; the rest is never used.
     """
 
     def __init__(self, vocabulary: Vocabulary, tokenizer: TextTokenizer, tables: SpanTables, config: GenerationConfig):
@@ -155,6 +179,7 @@ class RecordGenerator:
         self._tables = tables
         self._config = config
         self._rules = masking_rules(config.masking, vocabulary)
+        self._max_tokens = config.masking.max_seq_length - SPECIAL_TOKENS_PER_RECORD
         encoder = ExampleEncoder(config.masking.record_spec)
         self._encoding = _Encoding(
             encoder.names, encoder.name_ends, encoder.lengths, encoder.is_float, encoder.max_bytes
@@ -180,23 +205,24 @@ class RecordGenerator:
         self._buffer.used[:] = 0
         clear_ngrams(self._ngrams)
         self._counts = np.zeros(len(COUNTS), np.int64)
-        self._packed: Counter[str] = Counter()
-        self.record_spills: list[str] = []
-        self.ngram_spills: list[str] = []
+        self._text: Counter[str] = Counter()
+        self.record_spills: list[Spill] = []
+        self.ngram_spills: list[Spill] = []
+        self._num_spilled = 0
 
     @property
     def counts(self) -> dict[str, int]:
-        return dict(zip(COUNTS, self._counts.tolist(), strict=True)) | self._packed
+        return dict(zip(COUNTS, self._counts.tolist(), strict=True)) | self._text
 
     def add_document(self, segments: Sequence[str], unit: int, document: int) -> bool:
         """Makes the records of one document, number `document` of unit `unit`; False if it has no tokens."""
-        ids, segment_ends = self._tokenizer.encode(segments)
-        segment_ends = segment_ends[np.diff(segment_ends, prepend=0) > 0]
+        document_tokens = tokenized_segments(segments, self._tokenizer, self._max_tokens, self._rules.is_continuation)
+        ids = document_tokens.ids
         if not len(ids):
             return False
-        self._packed["text_tokens"] += len(ids)
-        chunks = np.array(sorted(self._chunks(segment_ends)), np.int64)
+        chunks = np.array(sorted(self._chunks(document_tokens)), np.int64)
         place = np.array([self._config.random_seed, unit, document], np.int64)
+        is_used = np.zeros(len(ids), np.bool_)
         done = 0
         while True:
             done = _generate(
@@ -210,20 +236,26 @@ class RecordGenerator:
                 self._buffer,
                 self._ngrams,
                 self._counts,
+                is_used,
             )
             if done == len(chunks):
-                return True
+                break
             self._spill()
+        used = int(np.count_nonzero(is_used))
+        self._text.update(text_tokens=len(ids), text_tokens_used=used, text_tokens_never_used=len(ids) - used)
+        return True
 
-    def _chunks(self, segment_ends: npt.NDArray[np.int64]) -> Iterator[tuple[int, int, int, int]]:
+    def _chunks(self, document: Segments) -> Iterator[tuple[int, int, int, int]]:
         """(start, end, duplicate, number within it) of every chunk; counts what each packing would have given."""
-        max_tokens = self._config.masking.max_seq_length - SPECIAL_TOKENS_PER_RECORD
         packed: dict[str, list[Chunk]] = {}
         for duplicate in range(self._config.dupe_factor):
-            if not duplicate or len(segment_ends) >= MIN_SEGMENTS_TO_MOVE_BORDERS:
-                packed = {name: pack(segment_ends, max_tokens, duplicate) for name, pack in PACKINGS.items()}
+            if not duplicate or len(document.part_ends) >= MIN_SEGMENTS_TO_MOVE_BORDERS:
+                packed = {
+                    "disjoint": disjoint_chunks(document.part_ends, self._max_tokens, duplicate, document.cuts),
+                    "reference": reference_chunks(document.segment_ends, self._max_tokens, duplicate),
+                }
             for name, chunks in packed.items():
-                self._packed[f"records_if_packing_{name}"] += len(chunks)
+                self._text[f"records_if_packing_{name}"] += len(chunks)
             for number, chunk in enumerate(packed[self._config.packing]):
                 yield chunk.start, chunk.end, duplicate, number
 
@@ -241,20 +273,28 @@ class RecordGenerator:
             self._spill_records()
 
     def _spill_records(self) -> None:
-        path = Path(f"{self._spill_prefix}-{len(self.record_spills):05d}.records")
         count, size = self._buffer.used.tolist()
         keys, ends = self._buffer.keys[:count], self._buffer.ends[:count]
         order = np.argsort(keys, kind="stable")
         data, sorted_ends = _gathered(self._buffer.data[:size], ends, order)
-        write_spill(path, keys[order], sorted_ends, data.data)
+        keys = keys[order]
+        first, start = 0, 0
+        for group in range(NUM_GROUPS):
+            high = key_range(group, NUM_GROUPS).high
+            last = int(np.searchsorted(keys, np.uint64(high - 1), side="right"))
+            if first < last:
+                end = int(sorted_ends[last - 1])
+                path = Path(f"{self._spill_prefix}-{self._num_spilled:05d}-{group}.records")
+                group_ends = sorted_ends[first:last] - np.uint64(start)
+                self.record_spills.append(write_spill(path, keys[first:last], group_ends, data[start:end].data, group))
+                first, start = last, end
+        self._num_spilled += 1
         self._buffer.used[:] = 0
-        self.record_spills.append(path.name)
 
     def _spill_ngrams(self) -> None:
         path = Path(f"{self._spill_prefix}-{len(self.ngram_spills):05d}.ngrams")
-        spill_ngrams(self._ngrams, path)
+        self.ngram_spills.append(spill_ngrams(self._ngrams, path))
         clear_ngrams(self._ngrams)
-        self.ngram_spills.append(path.name)
 
 
 @numba.njit(cache=True)

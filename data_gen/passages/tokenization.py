@@ -1,5 +1,8 @@
 """A WordPiece vocabulary and its tokenizer: text to token ids by the Rust tokenizer of Hugging Face `tokenizers`."""
 
+import re
+import string
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,9 +21,16 @@ SPECIAL_TOKENS = (PAD, UNK, CLS, SEP, MASK, QUESTION)
 MAX_WORD_CHARACTERS = 100  # of a word that is taken apart, as in transformers' BERT tokenizers; a longer one is [UNK]
 
 _BATCH_CHARACTERS = 1 << 17
+_PIECE_CHARACTERS = _BATCH_CHARACTERS  # given to the library at a time
 _MAX_REMEMBERED_CHARACTERS = 1 << 20  # of words: about 60 MB with what is kept about them
 _RARE_IDEOGRAPHS = range(0x3400, 0x4DC0)  # CJK extension A
 _ID_TYPE = np.dtype(np.int32)
+# Characters of the basic plane that BERT splits words at: spaces, punctuation (of ASCII, symbols too), ideographs.
+_BOUNDARIES = "".join(chr(code) for code in range(1 << 16) if unicodedata.category(chr(code)).startswith("P"))
+_BOUNDARY = f"[ {re.escape(string.punctuation + _BOUNDARIES)}\u3400-\u4dbf\u4e00-\u9fff]"
+_NEXT_BOUNDARY = re.compile(_BOUNDARY)
+# As much text as possible that ends at such a place.
+_PIECE = re.compile(f"(?s:.{{1,{_PIECE_CHARACTERS}}})(?<={_BOUNDARY})")
 
 
 @dataclass(frozen=True)
@@ -124,8 +134,11 @@ class TextTokenizer:
                 self._ids_of_word[word] = np.where(ids == self._separator_id, self._unknown_id, ids).tobytes()
 
     def _ids(self, text: str) -> npt.NDArray[np.int32]:
-        (encoding,) = self.backend.encode_batch_fast([text], add_special_tokens=False)
-        return np.array(encoding.ids, _ID_TYPE)
+        ids = []
+        for piece in _pieces(text):  # one by one: what the library keeps of a text is hundreds of times as large
+            (encoding,) = self.backend.encode_batch_fast([piece], add_special_tokens=False)
+            ids.append(np.array(encoding.ids, _ID_TYPE))
+        return np.concatenate(ids)
 
 
 def _batches(segments: Sequence[str]) -> Iterator[tuple[list[int], list[str]]]:
@@ -143,6 +156,21 @@ def _batches(segments: Sequence[str]) -> Iterator[tuple[list[int], list[str]]]:
             held += len(text)
     if texts:
         yield numbers, texts
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """A text in parts whose tokens are those of the text; of a word longer than a part, an [UNK], a part only."""
+    start = 0
+    while len(text) - start > 2 * _PIECE_CHARACTERS:
+        piece = _PIECE.match(text, start)
+        if piece:
+            yield piece[0]
+            start = piece.end()
+        else:
+            boundary = _NEXT_BOUNDARY.search(text, start + _PIECE_CHARACTERS)
+            yield text[start : start + _PIECE_CHARACTERS]
+            start = boundary.start() if boundary else len(text)
+    yield text[start:]
 
 
 def _cut_at_spaces(segment: str) -> Iterator[str]:

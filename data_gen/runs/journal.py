@@ -40,7 +40,10 @@ class Journal:
         lines = self._complete_lines()
         if lines:
             self._compare(lines[0], configuration)
-            self.results = {line["job"]: line["result"] for line in lines[1:]}
+            for line in lines[1:]:
+                self.results[line["job"]] = line["result"]
+                if line["result"] is None:
+                    del self.results[line["job"]]
         else:
             self._append(configuration)
 
@@ -75,9 +78,14 @@ class Journal:
         return self.results.get(job)
 
     def record(self, job: str, result: dict[str, Any]) -> None:
-        """Notes that a job is finished; its files must be in place."""
+        """Notes that a job is finished, or what came out of it now; its files must be in place."""
         self._append({"job": job, "result": result})
         self.results[job] = result
+
+    def forget(self, job: str) -> None:
+        """Notes that a job has to be done again."""
+        self._append({"job": job, "result": None})
+        del self.results[job]
 
     def close(self) -> None:
         """Closes the file, which ends the lock."""

@@ -8,7 +8,7 @@ processes, and no step holds more than a buffer. A journal notes each finished j
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,13 +16,17 @@ from typing import Any, NamedTuple
 from data_gen.passages.generation import GenerationConfig
 from data_gen.passages.tokenization import Vocabulary
 from data_gen.runs.config import RunConfig
-from data_gen.runs.jobs import NgramJob, ShardJob, TaskWorker, gather
+from data_gen.runs.disk_space import DiskSpace
+from data_gen.runs.jobs import LargeDocument, NgramJob, ShardJob, TaskWorker, gather
 from data_gen.runs.journal import Journal
+from data_gen.runs.kept_work import KeptWork
+from data_gen.runs.plan import plan_of_run
 from data_gen.runs.progress import Progress
-from data_gen.runs.tasks import Task, plan_tasks
+from data_gen.runs.tasks import Task, large_pieces, plan_tasks
 from data_gen.runs.workers import Perform, run_jobs
 from data_gen.spans.exclusion import load_excluded
 from data_gen.storage.ngrams import NGRAMS_FILE, write_ngrams
+from data_gen.storage.spills import Spill
 from kosplinter_common.cli import InputError
 from kosplinter_common.files import file_sha256
 from kosplinter_common.records.dataset_info import DATASET_FILE, DatasetInfo, ShardInfo, VocabInfo
@@ -56,14 +60,16 @@ def run(config: PipelineConfig) -> DatasetInfo:
       OSError: the machine refused something, or a worker died; the same command goes on.
     """
     vocabulary = Vocabulary.load(config.vocab_file)
-    tasks = plan_tasks(config.input_files, config.corpus_format, config.unit_bytes)
+    by_line = config.reader_options.document_per_line
+    tasks = plan_tasks(config.input_files, config.corpus_format, config.unit_bytes, by_line)
     journal = Journal(config.output_dir, config.configuration)
     try:
-        _refuse_changed_input(tasks, journal)
+        num_shards = config.num_shards or num_shards_for(sum(task.num_bytes for task in tasks))
+        tasks, num_shards = plan_of_run(config, journal, tasks, num_shards)
         if (config.output_dir / DATASET_FILE).exists():
             logger.info("%s is complete already", config.output_dir)
         else:
-            _Run(config, vocabulary, tasks, journal).run()
+            _Run(config, vocabulary, tasks, num_shards, journal).run()
         shutil.rmtree(config.output_dir / WORK_FOLDER, ignore_errors=True)
         return DatasetInfo.load(config.output_dir)
     finally:
@@ -102,14 +108,22 @@ def dataset_info(
     )
 
 
-def _refuse_changed_input(tasks: Sequence[Task], journal: Journal) -> None:
-    for number, task in enumerate(tasks):
-        result = journal.result(f"task {number}")
-        if result and result["input"] != task.fingerprint:
-            raise InputError(
-                f"--input_file: {task.name}: found other content or other sizes than when its records were made; "
-                "expected the same input, or another --output_dir"
-            )
+def use_of_text(counts: dict[str, Any]) -> str:
+    """What became of the text, for a person to read; read = used + never used."""
+    return (
+        f"text: {counts['text_tokens']:,} tokens read, {counts['text_tokens_used']:,} used, "
+        f"{counts['text_tokens_never_used']:,} never used; "
+        f"{counts['records_dropped']:,} records without a question dropped"
+    )
+
+
+def nothing_made(counts: dict[str, int]) -> str:
+    """What to say of a run over text that gave no record."""
+    return (
+        f"none of the {counts['records_dropped']:,} records of {counts['documents']:,} documents "
+        f"({counts['text_tokens']:,} tokens) has a question: no span recurs in one; expected longer documents, a "
+        "greater --max_seq_length, or --only_recurring_span_selection=False"
+    )
 
 
 class _Corpus(NamedTuple):
@@ -117,25 +131,34 @@ class _Corpus(NamedTuple):
 
     counts: Counter[str]
     skipped: Counter[str]
-    record_spills: list[Path]
-    ngram_spills: list[Path]
+    record_spills: list[Spill]
+    ngram_spills: list[Spill]
+    large_documents: list[LargeDocument]
 
 
 class _Run:
-    def __init__(self, config: PipelineConfig, vocabulary: Vocabulary, tasks: list[Task], journal: Journal):
+    def __init__(
+        self, config: PipelineConfig, vocabulary: Vocabulary, tasks: list[Task], num_shards: int, journal: Journal
+    ):
         self._config = config
         self._vocabulary = vocabulary
         self._tasks = tasks
         self._journal = journal
         self._work = config.output_dir / WORK_FOLDER
         self._input_bytes = sum(task.num_bytes for task in tasks)
-        self._num_shards = config.num_shards or num_shards_for(self._input_bytes)
+        self._num_shards = num_shards
+        self._kept = KeptWork(config.output_dir, self._work, num_shards, journal)
+        self._disk = DiskSpace(config.output_dir, self._input_bytes)
 
     def run(self) -> None:
         self._work.mkdir(exist_ok=True)
         for folder in (self._config.output_dir, self._work):
             for leftover in folder.glob(".*.partial"):  # of a run that was killed
                 leftover.unlink()
+        self._kept.forget_damaged()
+        undone = [task for number, task in enumerate(self._tasks) if not self._journal.result(f"task {number}")]
+        self._disk.refuse_too_little(undone, self._config.generation.dupe_factor)
+        _say_large_pieces(large_pieces(undone, self._config.unit_bytes, self._config.num_processes))
         corpus = self._generate()
         if not corpus.counts["records"]:
             self._give_up(corpus)
@@ -146,6 +169,7 @@ class _Run:
             self._config.generation, self._vocabulary, self._config.flags, corpus.counts, corpus.skipped, shards
         ).save(self._config.output_dir)
         self._progress.show(final=True)
+        _say_large_documents(corpus.large_documents)
 
     def _generate(self) -> _Corpus:
         excluded = load_excluded(self._config.exclude_ngrams, self._work / "excluded-ngrams")
@@ -154,18 +178,22 @@ class _Run:
         generator.warm_up()
         self._progress = Progress(self._input_bytes, self._num_shards)
         worker = TaskWorker(generator, self._config.reader_options, self._work)
-        results = self._do([f"task {number}" for number in range(len(self._tasks))], self._tasks, worker)
-        corpus = _Corpus(Counter(), Counter(), [], [])
+        names = [f"task {number}" for number in range(len(self._tasks))]
+        for result in filter(None, map(self._journal.result, names)):
+            self._disk.add(result)
+        results = self._do(names, self._tasks, worker, self._disk.add)
+        corpus = _Corpus(Counter(), Counter(), [], [], [])
         for result in results:
             corpus.counts.update(result["counts"] | {"documents": result["documents"]})
             corpus.skipped.update(result["skipped"])
-            corpus.record_spills.extend(self._work / name for name in result["record_spills"])
-            corpus.ngram_spills.extend(self._work / name for name in result["ngram_spills"])
+            corpus.record_spills.extend(Spill(*each) for each in result["record_spills"])
+            corpus.ngram_spills.extend(Spill(*each) for each in result["ngram_spills"])
+            corpus.large_documents.extend(LargeDocument(*each) for each in result["large_documents"])
         return corpus
 
     def _gather(self, corpus: _Corpus) -> tuple[list[ShardInfo], list[Path]]:
-        """Shards and merged n-grams out of the spills."""
-        shard_bytes = sum(path.stat().st_size for path in corpus.record_spills) // self._num_shards
+        """Shards and merged n-grams out of the spills, which are deleted on the way."""
+        shard_bytes = sum(spill.bytes for spill in corpus.record_spills) // self._num_shards
         num_parts = 1 + shard_bytes // self._config.generation.buffer_bytes
         shards = [
             ShardJob(
@@ -173,29 +201,42 @@ class _Run:
                 number,
                 self._num_shards,
                 num_parts,
+                self._work,
                 corpus.record_spills,
             )
             for number in range(self._num_shards)
         ]
-        ngram_bytes = sum(path.stat().st_size for path in corpus.ngram_spills)
-        num_merges = 1 + ngram_bytes // self._config.generation.buffer_bytes
+        ngram_bytes = sum(spill.bytes for spill in corpus.ngram_spills)
+        num_merges = self._kept.num_merges or 1 + ngram_bytes // self._config.generation.buffer_bytes
         merges = [
             NgramJob(
                 self._work / f"merged-{number:05d}",
                 number,
                 num_merges,
                 self._config.generation.masking.max_span_length,
-                corpus.ngram_spills,
+                [self._work / spill.name for spill in corpus.ngram_spills],
             )
             for number in range(num_merges)
         ]
         names = [f"shard {number}" for number in range(len(shards))] + [
-            f"ngrams {number}" for number in range(num_merges)
+            f"ngrams {number} of {num_merges}" for number in range(num_merges)
         ]
-        results = self._do(names, [*shards, *merges], gather)
+
+        results = self._do(
+            names,
+            [*shards, *merges],
+            gather,
+            lambda _: self._kept.delete_gathered(corpus.record_spills, corpus.ngram_spills),
+        )
         return [ShardInfo(**result) for result in results[: len(shards)]], [merge.output for merge in merges]
 
-    def _do(self, names: Sequence[str], jobs: Sequence[Any], perform: Perform) -> list[dict[str, Any]]:
+    def _do(
+        self,
+        names: Sequence[str],
+        jobs: Sequence[Any],
+        perform: Perform,
+        when_done: Callable[[dict[str, Any]], None],
+    ) -> list[dict[str, Any]]:
         """The jobs' results; jobs that the journal knows are not done again."""
         for result in filter(None, map(self._journal.result, names)):
             self._progress.add(_work_done(result), by_earlier_run=True)
@@ -209,16 +250,42 @@ class _Run:
             reported[event.job_number] = done
             if event.is_result:
                 self._journal.record(names[missing[event.job_number]], event.values)
+                when_done(event.values)
             self._progress.show()
         return [self._journal.results[name] for name in names]
 
     def _give_up(self, corpus: _Corpus) -> None:
         shutil.rmtree(self._work)
         self._journal.discard()
+        if corpus.counts["documents"]:
+            raise InputError(nothing_made(corpus.counts))
         reasons = ", ".join(f"{reason} ({count})" for reason, count in sorted(corpus.skipped.items()))
         raise InputError(
             f"input_file: no text found in {len(self._config.input_files)} files, the first is "
             f"{self._config.input_files[0]}; skipped: {reasons or 'nothing'}; expected at least one document"
+        )
+
+
+def _say_large_pieces(pieces: Sequence[Task]) -> None:
+    for piece in pieces:
+        logger.warning(
+            "%s: %.0f MB in one piece: one worker reads it alone while others wait; plain text is divided at blank "
+            "lines (--document_per_line: at every line), JSON and what is compressed only between files",
+            piece.units[0].name,
+            piece.num_bytes / 1e6,
+        )
+
+
+def _say_large_documents(large: Sequence[LargeDocument]) -> None:
+    if large:
+        first = max(large, key=lambda document: document.lines)
+        logger.warning(
+            "%s: %d lines without a blank line between them, one document, hold %.0f%% of the text%s; where each line "
+            "is a text of its own (comments, chats), give --document_per_line",
+            first.unit,
+            first.lines,
+            100 * first.share,
+            f" ({len(large)} files are like this)" if len(large) > 1 else "",
         )
 
 

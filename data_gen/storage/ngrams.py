@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data_gen.spans.hashing import scramble
-from data_gen.storage.spills import KeyRange, read_spilled, write_spill
+from data_gen.storage.spills import KeyRange, Spill, read_spilled, write_spill
 from kosplinter_common.files import atomic_file
 
 NGRAMS_FILE = "ngrams.txt"
@@ -84,7 +84,7 @@ def _row_type(max_span_length: int) -> np.dtype:
     return np.dtype([("ids", ">u4", (max_span_length,)), ("count", "<u8")])
 
 
-def spill_ngrams(table: NgramCounts, path: Path) -> None:
+def spill_ngrams(table: NgramCounts, path: Path) -> Spill:
     """Writes the table's n-grams to a spill."""
     filled = np.flatnonzero(table.counts)
     keys = _keys(table.ids[filled])
@@ -93,7 +93,7 @@ def spill_ngrams(table: NgramCounts, path: Path) -> None:
     rows["ids"] = table.ids[filled[order]] + 1
     rows["count"] = table.counts[filled[order]]
     ends = np.arange(1, len(rows) + 1, dtype=np.uint64) * np.uint64(rows.dtype.itemsize)
-    write_spill(path, keys[order], ends, rows.tobytes())
+    return write_spill(path, keys[order], ends, rows.tobytes())
 
 
 def clear_ngrams(table: NgramCounts) -> None:
@@ -118,7 +118,7 @@ def merge_ngrams(spills: Sequence[Path], key_range: KeyRange, max_span_length: i
         merged["count"] = np.add.reduceat(counts, starts)
         # stable: n-grams of one count stay in the order of their ids
         merged = merged[np.argsort(-merged["count"].astype(np.int64), kind="stable")]
-    with atomic_file(output) as partial:
+    with atomic_file(output, durable=True) as partial:
         partial.write_bytes(merged.tobytes())
     return len(merged)
 

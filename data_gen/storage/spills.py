@@ -1,7 +1,8 @@
 """Spills: payloads in the order of 64-bit keys, written by many jobs, gathered again by ranges of keys.
 
 Keys are spread evenly over 64 bits, so a range of keys is a predictable share of all payloads: this is what lets a
-corpus larger than memory be shuffled as a whole.
+corpus larger than memory be shuffled as a whole. Records are spilled in a few groups of keys, each a file of its own,
+so that what is gathered can be deleted before everything is.
 """
 
 import mmap
@@ -9,13 +10,16 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
 from kosplinter_common.files import atomic_file
 
+NUM_GROUPS = 8
 _KEY_SPACE = 2**64
 _WORD = 8  # bytes of a key, of an end, and of the number of payloads at the end of the file
+_READ_BYTES = 1 << 20
 
 
 class KeyRange(NamedTuple):
@@ -30,18 +34,47 @@ def key_range(number: int, total: int) -> KeyRange:
     return KeyRange(-(-number * _KEY_SPACE // total), -(-(number + 1) * _KEY_SPACE // total))
 
 
+def groups_of(keys_wanted: KeyRange) -> range:
+    """The groups that hold a range of keys."""
+    first, last = (key * NUM_GROUPS // _KEY_SPACE for key in (keys_wanted.low, keys_wanted.high - 1))
+    return range(first, last + 1)
+
+
+class Spill(NamedTuple):
+    """A spill file: its name, the group of keys it holds (of n-grams 0), its size and its CRC-32C."""
+
+    name: str
+    group: int
+    bytes: int
+    crc32c: int
+
+
 def write_spill(
-    path: Path,
-    keys: npt.NDArray[np.uint64],
-    ends: npt.NDArray[np.uint64],
-    payloads: bytes | memoryview,
-) -> None:
+    path: Path, keys: npt.NDArray[np.uint64], ends: npt.NDArray[np.uint64], payloads: bytes | memoryview, group: int = 0
+) -> Spill:
     """Writes payloads that stand one after the other, keys ascending; payload i ends at ends[i]."""
-    with atomic_file(path) as partial, open(partial, "wb") as file:
-        file.write(payloads)
-        file.write(keys.astype("<u8").tobytes())
-        file.write(ends.astype("<u8").tobytes())
-        file.write(len(keys).to_bytes(_WORD, "little"))
+    with atomic_file(path, durable=True) as partial:
+        with open(partial, "wb") as file:
+            file.write(payloads)
+            file.write(keys.astype("<u8").tobytes())
+            file.write(ends.astype("<u8").tobytes())
+            file.write(len(keys).to_bytes(_WORD, "little"))
+        return spill_at(partial)._replace(name=path.name, group=group)
+
+
+def spill_at(path: Path) -> Spill:
+    """What a file of records or n-grams holds, to be compared with later."""
+    size, checksum = 0, 0
+    with open(path, "rb") as file:
+        while chunk := file.read(_READ_BYTES):
+            size, checksum = size + len(chunk), google_crc32c.extend(checksum, chunk)
+    return Spill(path.name, 0, size, checksum)
+
+
+def is_whole(folder: Path, spill: Spill) -> bool:
+    """Whether the file is there and holds what was written."""
+    path = folder / spill.name
+    return path.is_file() and path.stat().st_size == spill.bytes and spill_at(path) == spill._replace(group=0)
 
 
 def read_spilled(

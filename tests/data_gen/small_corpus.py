@@ -7,6 +7,7 @@ from data_gen.passages.generation import GenerationConfig
 from data_gen.passages.masking import MaskingConfig
 from data_gen.passages.tokenization import SPECIAL_TOKENS
 from data_gen.runs.pipeline import PipelineConfig, run
+from kosplinter_common.records.examples import decode_example
 from kosplinter_common.records.tfrecords import read_payloads
 
 NOUNS = ["서울", "한강", "도서관", "김치", "세종", "바다", "학교", "기차", "Apollo", "1988"]
@@ -65,6 +66,22 @@ def run_over(folder: Path, output: str = "out", **options) -> dict[str, bytes]:
 
 def files_of(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix in (".tfrecord", ".txt")}
+
+
+def unmasked(payload: bytes) -> list[int]:
+    """The ids of a record, from [CLS] to [SEP], with what was masked put back."""
+    record = decode_example(payload)
+    ids = record["input_ids"].tolist()
+    names = ("positions", "beginnings", "endings", "weights")
+    for position, begin, end, weight in zip(*(record[f"masked_span_{name}"] for name in names), strict=True):
+        if weight:
+            ids[position : position + end - begin + 1] = record["input_ids"][begin : end + 1].tolist()
+    if "masked_lm_ids" in record:
+        predictions = (record[f"masked_lm_{name}"] for name in ("positions", "ids", "weights"))
+        for position, token, weight in zip(*predictions, strict=True):
+            if weight:
+                ids[position] = int(token)
+    return ids[: max(place for place, token in enumerate(ids) if token) + 1]  # [PAD] is 0
 
 
 def payloads_of(folder: Path) -> list[bytes]:

@@ -131,6 +131,8 @@ def test_beam_writes_the_bytes_of_the_local_run(corpus: Path, two_workers: Pipel
     assert distributed.skipped == {"broken JSON": 1}
     assert 0 in [shard.records for shard in distributed.shards]  # a shard without records is a file too
     assert distributed.counts["documents"] == 34 and distributed.counts["questions"] > 100
+    read, used, never_used = (distributed.counts[f"text_tokens{what}"] for what in ("", "_used", "_never_used"))
+    assert read == used + never_used == 34 * 39 and distributed.counts["records_dropped"] > 0 and never_used > 0
     for name in ["ngrams.txt", *(shard.name for shard in local.shards)]:
         assert (corpus / "beam" / name).read_bytes() == (corpus / "local" / name).read_bytes(), name
     written = sorted(path.name for path in (corpus / "beam").iterdir())
@@ -144,6 +146,14 @@ def test_a_fault_on_a_worker_names_the_file(corpus: Path):
     whole = (corpus / "b.jsonl.gz").read_bytes()
     (corpus / "b.jsonl.gz").write_bytes(whole[:-9])
     with pytest.raises(InputError, match=r"b\.jsonl\.gz: damaged, truncated or locked archive: [^\n]*$"):
+        beam_job.run(beam_config(corpus), IN_MEMORY)
+    assert not (corpus / "beam" / "dataset.json").exists()
+
+
+def test_input_in_which_nothing_recurs(corpus: Path):
+    (corpus / "a.txt").write_text("서울\n\n부산")
+    (corpus / "b.jsonl.gz").write_bytes(gzip.compress('{"text": "강 산"}\n'.encode()))
+    with pytest.raises(InputError, match=r"none of the 9 records of 3 documents \(4 tokens\) has a question"):
         beam_job.run(beam_config(corpus), IN_MEMORY)
     assert not (corpus / "beam" / "dataset.json").exists()
 
@@ -180,8 +190,8 @@ except InputError as error:
 def test_flags_mean_what_they_mean_to_the_local_run_and_tensorflow_is_not_needed(corpus: Path):
     given = f"""--input_file={corpus}/*.gz --vocab_file={corpus}/vocab.txt --output_dir={corpus}/out
         --exclude_ngrams={corpus}/a.txt --stopwords=en,{corpus}/vocab.txt --do_lower_case --corpus_format=jsonl
-        --json_text_key=k --num_shards=7 --unit_kb=9 --span_boundary=particle --packing=disjoint --dupe_factor=2
-        --random_seed=8 --max_line_mb=3"""
+        --json_text_key=k --num_shards=7 --unit_kb=9 --span_boundary=particle --packing=reference --dupe_factor=2
+        --document_per_line --random_seed=8 --max_line_mb=3"""
     command = [sys.executable, "-c", COMPARE_FLAGS, *given.split()]
     done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY)
     assert done.returncode == 0, done.stderr

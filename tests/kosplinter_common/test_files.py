@@ -1,5 +1,6 @@
 """Output appears whole or not at all, and what stood there before survives a failure."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -55,3 +56,19 @@ def test_json_that_is_no_object_is_refused(tmp_path: Path, content: str | None, 
         read_json_object(path, "a config")
     path.write_text('{"한": 1}')
     assert read_json_object(path, "a config") == {"한": 1}
+
+
+def test_a_durable_file_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "file.txt"
+    synced: list[tuple[str, bool]] = []
+    monkeypatch.setattr(
+        os, "fsync", lambda file: synced.append((os.readlink(f"/proc/self/fd/{file}"), target.exists()))
+    )
+    with atomic_file(target) as partial:
+        partial.write_text("x")
+    assert synced == []
+    target.unlink()
+    with atomic_file(target, durable=True) as partial:
+        partial.write_text("x")
+    (file, existed), (folder, exists) = synced
+    assert (Path(file).suffix, existed) == (".partial", False) and (Path(folder), exists) == (tmp_path, True)

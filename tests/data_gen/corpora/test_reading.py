@@ -1,10 +1,12 @@
 import bz2
+import csv
 import gzip
 import io
 import json
 import lzma
 import random
 import tarfile
+import time
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -234,6 +236,40 @@ def test_broken_characters_far_from_the_beginning_do_not_lose_a_part(tmp_path: P
 )
 def test_format_by_content(head: str, found: str):
     assert choose_format("auto", head.encode()) == found
+
+
+def test_a_long_line_with_a_number_in_front_is_judged_at_once():
+    """Many minutes' work for an expression that goes back and forth."""
+    csv.field_size_limit(1 << 20)  # which other tests make smaller for the whole process
+    before = time.process_time()
+    assert choose_format("auto", ("1." + "가나다 " * 100_000).encode()) == "text"
+    assert choose_format("auto", ("B.1.2\t" + "가나다 " * 100_000).encode()) == "aihub_tsv"
+    assert time.process_time() - before < 20
+
+
+@pytest.mark.parametrize("corpus_format", ["auto", "text", "tokenized"])
+@pytest.mark.parametrize("unit_bytes", [1, 40, 500, 1 << 20])
+def test_a_document_a_line(tmp_path: Path, corpus_format: str, unit_bytes: int):
+    lines = [f"{number} 댓글이 좋아요 ." for number in range(50)]
+    path = tmp_path / "comments"
+    path.write_text("\n" + "\n".join(lines[:20]) + "\n\n \n" + "\r\n".join(lines[20:]))
+    units = plan_units([str(path)], corpus_format, unit_bytes, document_per_line=True)
+    assert (len(units) > 1) == (unit_bytes < 1000)
+    skipped: Counter[str] = Counter()
+    options = ReaderOptions(document_per_line=True)
+    documents = [document for unit in units for document in read_unit(unit, options, skipped)]
+    assert [document.segments for document in documents] == [[line] for line in lines]
+    assert not skipped
+
+
+def test_a_document_that_was_cut_says_so(tmp_path: Path):
+    path = tmp_path / "book"
+    path.write_text("\n".join(["가나다"] * 10) + "\n\n라\n")
+    (unit,) = plan_units([str(path)])
+    documents = list(read_unit(unit, ReaderOptions(max_document_characters=12), Counter()))
+    assert [len(document.segments) for document in documents] == [4, 4, 2, 1]
+    assert [document.continues_last for document in documents] == [False, True, True, False]
+    assert all(document.ends_at_blank_line for document in documents)
 
 
 def test_no_format_for_what_is_no_text():

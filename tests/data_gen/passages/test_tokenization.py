@@ -1,5 +1,6 @@
 """Vocabulary files and the tokenizer in front of WordPiece."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -123,3 +124,32 @@ def test_ids_are_line_numbers(tmp_path):
     path.write_text("\n".join(TOKENS) + "\n", encoding="utf-8")
     vocabulary = Vocabulary.load(path)
     assert vocabulary.tokens == TOKENS and vocabulary.id("서울") == 6
+
+
+RUNS = st.lists(
+    st.tuples(
+        st.sampled_from(["서울", "한강", "a", ".", "·", "漢", "😀", "1", "“"]), st.sampled_from([1, 1, 2, 60, 90])
+    ),
+    max_size=30,
+)
+
+
+@settings(deadline=None)
+@given(RUNS, st.booleans())
+def test_a_text_without_spaces_is_given_to_the_library_in_parts_and_has_the_same_tokens(runs, do_lower_case):
+    text = "".join(part * times for part, times in runs)
+    expected = TextTokenizer(VOCABULARY, do_lower_case).encode([text])[0].tolist()
+    with pytest.MonkeyPatch.context() as patch:
+        size = 110  # more than a word that is not taken apart
+        patch.setattr(tokenization, "_PIECE_CHARACTERS", size)
+        patch.setattr(tokenization, "_PIECE", re.compile(tokenization._PIECE.pattern.replace("131072", str(size))))
+        tokenizer = TextTokenizer(VOCABULARY, do_lower_case)
+        assert tokenizer.encode([text])[0].tolist() == expected
+        assert all(len(piece) <= 2 * size for piece in tokenization._pieces(text))
+
+
+@pytest.mark.parametrize("text", ["가" * 1_000_000, "가나다라마바사아자차," * 90_000, "漢" * 900_000, "ab+/" * 250_000])
+def test_parts_are_small_whatever_the_text(text):
+    parts = list(tokenization._pieces(text))
+    assert max(map(len, parts)) <= 1 << 18
+    assert "".join(parts) == text or set(text) == {"가"}  # of one word, which is [UNK], a part

@@ -6,8 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 
@@ -28,6 +30,7 @@ from tests.data_gen.small_corpus import (
     files_of,
     payloads_of,
     run_over,
+    unmasked,
     write_corpus,
     write_vocabulary,
 )
@@ -80,21 +83,9 @@ def test_every_duplicate_has_its_own_masks_and_its_own_shard(tmp_path):
     assert sum(counts) == len(payloads) and min(counts) > 0
 
 
-def unmasked(payload):
-    """The ids of a record with its questions put back."""
-    record = decode_example(payload)
-    ids = record["input_ids"].tolist()
-    length = max(i for i, token in enumerate(ids) if token != 0) + 1
-    names = ("positions", "beginnings", "endings", "weights")
-    for position, begin, end, weight in zip(*(record[f"masked_span_{name}"] for name in names), strict=True):
-        if weight:
-            ids[position : position + end - begin + 1] = record["input_ids"][begin : end + 1]
-    return tuple(ids[: max(length, max((i for i, token in enumerate(ids) if token), default=0) + 1)])
-
-
 def test_no_text_is_lost_or_invented(corpus):
-    """With disjoint packing, the records of each duplicate hold every token of every document exactly once."""
-    run_over(corpus, "disjoint", packing="disjoint", dupe_factor=2)
+    """The records of each duplicate hold every token of every document exactly once; also those without a question."""
+    run_over(corpus, "disjoint", dupe_factor=2, max_predictions_per_seq=1)
     vocabulary = Vocabulary.load(corpus / "vocab")
     tokenizer = TextTokenizer(vocabulary, False)
     expected = Counter()
@@ -112,12 +103,13 @@ def test_dataset_json_tells_the_truth(corpus):
     records = [decode_example(payload) for payload in payloads]
     tokens = sum(len(unmasked(payload)) for payload in payloads)
     assert info.counts["documents"] == 120
-    assert info.counts["records"] == len(records) == info.counts["records_if_packing_reference"]
+    assert info.counts["records"] == len(records)
+    assert len(records) + info.counts["records_dropped"] == info.counts["records_if_packing_disjoint"]
     assert info.counts["questions"] == sum(record["masked_span_weights"].sum() for record in records)
     assert info.counts["tokens"] == tokens
     assert info.counts["padding_rate"] == pytest.approx(1 - tokens / (64 * len(records)))
-    disjoint = run(config_for(corpus, "for its counts", packing="disjoint")).counts
-    assert disjoint["records"] == info.counts["records_if_packing_disjoint"] < info.counts["records"]
+    reference = run(config_for(corpus, "for its counts", packing="reference", max_predictions_per_seq=1)).counts
+    assert reference["records"] == info.counts["records_if_packing_reference"] > len(records)
     assert info.vocab.size == len(Vocabulary.load(corpus / "vocab").tokens)
 
 
@@ -265,30 +257,62 @@ def test_input_without_text_leaves_nothing(corpus, tmp_path, content):
     assert not (tmp_path / "out").exists()
 
 
-STRANGE = {
-    "one repeated token": "서울 " * 5000,
-    "emoji, Hanja, Jamo": "서울 😀 漢字 ㅋㅋㅋ ᄀ 😀 漢字 서울\n" * 20,
-    "one word of 100,000 letters": "가" * 100_000 + " 서울 서울 서울",
-    "a single token": "서울",
+STRANGE = {  # text, its tokens, and a token with the number of times that it stands in the records of a duplicate
+    "one repeated token": ("서울 " * 5000, 5000, "서울", 5000),
+    "emoji, Hanja, Jamo": ("서울 😀 漢字 ㅋㅋㅋ ᄀ 😀 漢字 서울\n" * 20, 200, "[UNK]", 160),
+    "one word of 100,000 letters": ("가" * 100_000 + " 서울 서울 서울", 4, "서울", 3),
 }
 
 
 @pytest.mark.parametrize("name", STRANGE)
 def test_strange_documents(corpus, tmp_path, name):
+    text, num_tokens, token, times = STRANGE[name]
     write_vocabulary(tmp_path / "vocab")
-    (tmp_path / "a.txt").write_text(STRANGE[name])
-    run_over(tmp_path, packing="disjoint")
-    assert verify_folder(tmp_path / "out").counts["documents"] == 1
+    (tmp_path / "a.txt").write_text(text)
+    run_over(tmp_path, dupe_factor=1, max_predictions_per_seq=1)
+    counts = verify_folder(tmp_path / "out").counts
+    assert (counts["documents"], counts["text_tokens"], counts["text_tokens_used"]) == (1, num_tokens, num_tokens)
+    token_id = Vocabulary.load(tmp_path / "vocab").tokens.index(token)
+    assert sum(unmasked(payload).count(token_id) for payload in payloads_of(tmp_path / "out")) == times
+
+
+def test_text_in_which_nothing_recurs(corpus, tmp_path):
+    write_vocabulary(tmp_path / "vocab")
+    (tmp_path / "a.txt").write_text("서울\n\n한강 바다 학교.\n")
+    with pytest.raises(InputError, match=r"none of the 6 records of 2 documents \(6 tokens\) has a question"):
+        run(config_for(tmp_path))
+    assert not (tmp_path / "out").exists()
+    run(config_for(tmp_path, max_predictions_per_seq=2))
+    counts = verify_folder(tmp_path / "out").counts
+    assert (counts["records"], counts["records_dropped"], counts["text_tokens_used"]) == (6, 0, 6)
+
+
+@contextmanager
+def as_a_user_without_rights():
+    """Root may write everywhere, so it has to become somebody else."""
+    if os.geteuid():
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 def test_output_where_none_can_be(corpus, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
         run(config_for(corpus, str(tmp_path / "file" / "out")))
-    if os.geteuid():  # root may write everywhere
-        tmp_path.chmod(0o500)
-        with pytest.raises(PermissionError, match=str(tmp_path)):
-            run(config_for(corpus, str(tmp_path / "out")))
+    with tempfile.TemporaryDirectory() as name:  # where others may look into: nobody but root looks into tmp_path
+        folder = Path(name)
+        write_vocabulary(folder / "vocab")
+        write_corpus(folder / "a.txt", 2)
+        folder.chmod(0o555)
+        config = config_for(folder)
+        with as_a_user_without_rights(), pytest.raises(PermissionError, match=f"{folder}/out"):
+            run(config)
+        assert not (folder / "out").exists()
 
 
 def command(folder, *flags):
