@@ -34,6 +34,9 @@ def verify_folder(folder: Path) -> DatasetInfo:
         counts.update(_verify_shard(folder, shard, info))
     for name, found in counts.items():
         _check(f"{folder}: {name}", found, info.counts[name])
+    if "text_tokens_used" in info.counts:
+        added = info.counts["text_tokens_used"] + info.counts["text_tokens_never_used"]
+        _check(f"{folder}: text_tokens", added, info.counts["text_tokens"])
     return info
 
 

@@ -50,6 +50,12 @@ def test_what_was_written_is_as_it_says(folder):
     assert "are as dataset.json says" in done.stdout
 
 
+def test_text_that_is_neither_used_nor_never_used_is_named(folder):
+    change_info(folder, lambda values: values["counts"].update(text_tokens=values["counts"]["text_tokens"] + 1))
+    with pytest.raises(InputError, match=r"records: text_tokens: found \d+, expected \d+"):
+        verify_folder(folder)
+
+
 def test_a_damaged_shard_is_named(folder):
     flip_a_bit(folder / SHARD)
     with pytest.raises(InputError, match=f"{SHARD}: sha256: found"):
