@@ -14,13 +14,20 @@ from finetuning.qa.features import InputTemplate, QAFeatures, WindowCollator
 
 
 class SimilarLengthSampler(Sampler[int]):
-    """Random order in which each batch has windows of similar length; batches come in random order, too.
+    """Random order in which, of many windows, those of one batch have similar lengths.
 
-    Windows are shuffled, sorted by length within pools of POOL_BATCHES batches, cut into batches, and these shuffled.
-    The order depends on seed and epoch only, so that every process, and a resumed run, sees the same.
+    Windows are shuffled and cut into pools, each pool is sorted by length and cut into batches, and these come in
+    random order. A pool holds at most one MIXED_BATCHES-th of all batches, so that a window's partners change from
+    epoch to epoch: they come from the windows nearest in length, of at least MIXED_BATCHES batches. Fewer than
+    2 × MIXED_BATCHES batches are not sorted at all. A last, smaller batch, whose windows weigh more, is drawn before
+    anything is sorted; so every window has the same chance in every place. The order depends on seed and epoch only, so
+    that every process, and a resumed run, sees the same.
+
+    batch_size: windows of one optimizer step, over all processes and accumulated parts.
     """
 
-    POOL_BATCHES = 50
+    MIXED_BATCHES = 16
+    POOL_BATCHES = 50  # at most: larger pools save hardly any more padding
 
     def __init__(self, lengths: np.ndarray, batch_size: int, seed: int) -> None:
         self._lengths = lengths
@@ -37,13 +44,16 @@ class SimilarLengthSampler(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         generator = np.random.default_rng((self._seed, self._epoch))
         order = generator.permutation(len(self._lengths))
-        pool = self._batch_size * self.POOL_BATCHES
-        pools = [order[i : i + pool] for i in range(0, len(order), pool)]
-        order = np.concatenate([part[np.argsort(self._lengths[part], kind="stable")] for part in pools])
-        batches = [order[i : i + self._batch_size] for i in range(0, len(order), self._batch_size)]
-        full = len(order) // self._batch_size  # a smaller batch stays last, or all later ones would be cut elsewhere
-        for i in [*generator.permutation(full), *range(full, len(batches))]:
-            yield from batches[i].tolist()
+        full = len(order) // self._batch_size
+        pool = min(self.POOL_BATCHES, full // self.MIXED_BATCHES) * self._batch_size
+        grouped, last = order[: full * self._batch_size], order[full * self._batch_size :]
+        if pool > self._batch_size:
+            pools = [grouped[i : i + pool] for i in range(0, len(grouped), pool)]
+            grouped = np.concatenate([part[np.argsort(self._lengths[part], kind="stable")] for part in pools])
+            # batches in random order, and the windows of each: processes and accumulated parts take parts of a batch
+            grouped = generator.permuted(generator.permutation(grouped.reshape(full, self._batch_size)), axis=1)
+        yield from grouped.ravel().tolist()
+        yield from last.tolist()
 
 
 class QATrainer(Trainer):
@@ -73,8 +83,10 @@ class QATrainer(Trainer):
         dataset: Any = self.train_dataset if train_dataset is None else train_dataset
         if self.args.train_sampling_strategy != "group_by_length":
             return super()._get_train_sampler(dataset)
-        batch_size = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        return SimilarLengthSampler(dataset.lengths, batch_size, self.args.seed)
+        arguments = self.args
+        batch_size = arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
+        seed = arguments.seed if arguments.data_seed is None else arguments.data_seed
+        return SimilarLengthSampler(dataset.lengths, batch_size, seed)
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Sampler | None:
         return SequentialSampler(eval_dataset)

@@ -238,7 +238,7 @@ def test_the_same_seed_gives_the_same_predictions_also_after_a_resumption(folder
 
 def test_accumulated_parts_and_two_processes_learn_what_one_batch_does(folder: Path) -> None:
     qass_folder(folder / "still", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
-    shared = " --train_sampling_strategy sequential --optim sgd --learning_rate 0.01 --max_grad_norm 1000 --use_cpu"
+    shared = " --optim sgd --learning_rate 0.01 --max_grad_norm 1000 --use_cpu"
     flags = {name: training_flags(folder, name, "still") + shared for name in ("whole", "parts", "processes")}
     halves = {name: flags[name].replace("train_batch_size 8", "train_batch_size 4") for name in flags}
     results = [run(flags["whole"]), run(halves["parts"] + " --gradient_accumulation_steps 2")]
