@@ -3,11 +3,12 @@
     python benchmarks/bench_finetuning.py --data F [--model DIR | --vocab_file V] [--steps 20] [--bf16] [--threads 2]
 
 The usual recipe pads every window to max_seq_length, computes attention eagerly in float32, takes windows in random
-order, and steps with an unfused AdamW. Both recipes train the same model on the same questions for the same number of
-steps and answer the same held-out questions. They take their steps in turn, in one process, so that a machine whose
-speed changes by the minute is equally fast for both; the first steps, in which memory is touched for the first time, do
-not count. Without --model, a BERT of random weights (6 × 384) stands in; then the speeds mean something and the scores
-do not.
+order, draws dropout on one core, and steps with an unfused AdamW. This project's recipe is shown in float32 and, where
+the machine is fast at it (or --bf16 says so), in bfloat16. All recipes train the same model on the same questions for
+the same number of steps and answer the same held-out questions. They take their steps in turn, in one process, so that
+a machine whose speed changes by the minute is equally fast for all; the first steps, in which memory is touched for the
+first time, do not count. Without --model, a BERT of random weights (6 × 384) stands in; then the speeds mean something
+and the scores do not.
 """
 
 import argparse
@@ -16,7 +17,8 @@ import sys
 import tempfile
 import time
 from argparse import Namespace
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +28,16 @@ if not __package__:  # run as a file: import from the repository root, not from 
 import numpy as np
 import torch
 from torch.nn import functional
-from torch.utils.data import RandomSampler
 from transformers import SplinterTokenizer, set_seed
 
 from finetuning.flags import QATrainingArguments
 from finetuning.modeling import ModelWithQASSHead, QASSConfig
-from finetuning.qa.decoding import Decoded, WindowSpans, best_spans, decode_documents
+from finetuning.qa.decoding import Decoded, DecodingSettings, WindowLogits, decode_document
+from finetuning.qa.dropout import draw_on_all_cores
+from finetuning.qa.evaluation import WindowReader, batches_by_length, document_borders
 from finetuning.qa.features import FeatureSettings, QAFeatures, WindowCollator, build_features
 from finetuning.qa.model import QAModel, load_qa_model
+from finetuning.qa.precision import bool_or_auto, chosen_bf16, evaluation_dtype
 from finetuning.qa.questions import QAExample, load_questions, split_by_article
 from finetuning.qa.results import score_run
 from finetuning.qa.run import peak_memory
@@ -41,20 +45,23 @@ from finetuning.qa.settings import ModelSettings
 from finetuning.qa.trainer import QATrainer
 from kosplinter_common.cli import exit_with_one_line
 
-MAX_SEQ_LENGTH, MAX_ANSWER_LENGTH, N_BEST = 384, 30, 20
+MAX_SEQ_LENGTH = 384
+DECODING = DecodingSettings(max_answer_length=30, n_best=20, with_null=False)
 QUESTIONS_IN_TURN = 50
 
 
 @dataclass(frozen=True)
 class Recipe:
     attention: str
+    dropout_on_all_cores: bool
     padded_to: int | None
     sampling: str
     optimizer: str
     bf16: bool = False
 
 
-USUAL = Recipe("eager", MAX_SEQ_LENGTH, "random", "adamw_torch")
+USUAL = Recipe("eager", False, MAX_SEQ_LENGTH, "random", "adamw_torch")
+FAST = Recipe("sdpa", True, None, "group_by_length", "adamw_torch_fused")
 
 
 class PaddedCollator:
@@ -75,18 +82,9 @@ class PaddedCollator:
         return batch
 
 
-class UsualTrainer(QATrainer):
-    """Pads to one length in training and evaluation; evaluates in file order."""
-
-    def decode(self, features: QAFeatures) -> WindowSpans:
-        pad_id = self._template.pad_id
-        collator = WindowCollator(self._template, with_labels=False)
-        self.data_collator = PaddedCollator(collator, MAX_SEQ_LENGTH, pad_id)  # type: ignore[assignment]
-        output = self.predict(features)  # type: ignore[arg-type]
-        return WindowSpans(*(torch.from_numpy(np.asarray(part)) for part in output.predictions))
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> RandomSampler:
-        return RandomSampler(train_dataset)
+def in_file_order(lengths: np.ndarray, batch_size: int, pad: bool) -> list[np.ndarray]:
+    """The usual batches: whatever comes next."""
+    return np.split(np.arange(len(lengths)), range(batch_size, len(lengths), batch_size))
 
 
 def random_model(folder: Path, vocab_file: str, layers: int, hidden: int) -> None:
@@ -115,6 +113,9 @@ class Contestant:
         set_seed(0)
         self._qa_model = load_qa_model(ModelSettings(model_name_or_path=model_dir), MAX_SEQ_LENGTH)
         self._qa_model.model.set_attn_implementation(recipe.attention)
+        if recipe.dropout_on_all_cores and not torch.cuda.is_available():
+            draw_on_all_cores(self._qa_model.model)
+        self._recipe = recipe
         self._trainer: Any = _trainer(
             recipe, self._qa_model, self._features(train, with_labels=True), output_dir, flags
         )
@@ -132,7 +133,7 @@ class Contestant:
         """One step, as Trainer takes it."""
         trainer, started = self._trainer, time.perf_counter()
         windows = trainer._prepare_inputs(next(self._batches))
-        with trainer.compute_loss_context_manager():
+        with trainer.accelerator.autocast():
             loss = trainer.compute_loss(trainer.model.train(), windows)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trainer.model.parameters(), trainer.args.max_grad_norm)
@@ -143,11 +144,20 @@ class Contestant:
         self.train_seconds.append(time.perf_counter() - started)
 
     def answer(self, examples: list[QAExample]) -> None:
-        features, started = self._features(examples, with_labels=False), time.perf_counter()
-        spans = self._trainer.decode(features)
+        features, arguments = self._features(examples, with_labels=False), self._trainer.args
+        reader_of = (self._trainer.model.eval(), arguments.device, evaluation_dtype(arguments))
+        started = time.perf_counter()
+        if self._recipe.padded_to:
+            reader = WindowReader(*reader_of, arguments.eval_batch_size, in_file_order)
+            collator = WindowCollator(features.template, with_labels=False)
+            padded = PaddedCollator(collator, self._recipe.padded_to, features.template.pad_id)
+            self.decoded |= reader.read(features, DECODING, padded)
+        else:
+            self.decoded |= WindowReader(*reader_of, arguments.eval_batch_size, batches_by_length).read(
+                features, DECODING
+            )
         self.eval_seconds += time.perf_counter() - started
         self.eval_windows += len(features)
-        self.decoded |= decode_documents(features, spans, N_BEST, with_null=False)
 
 
 def measure(
@@ -169,7 +179,7 @@ def measure(
             "train_windows_per_second": windows / sum(contestant.train_seconds[flags.warmup_steps :]),
             "eval_windows_per_second": contestant.eval_windows / contestant.eval_seconds,
         }
-        | score_run(contestant.decoded, held_out, ["korquad"], 0.0)[2]
+        | score_run(contestant.decoded, held_out, ["korquad"], None)[2]
         for name, contestant in contestants.items()
     }
 
@@ -189,13 +199,10 @@ def _trainer(recipe: Recipe, qa_model: QAModel, features: QAFeatures, output_dir
         disable_tqdm=True,
         seed=0,
     )
-    kind = UsualTrainer if recipe.padded_to else QATrainer
-    trainer = kind(
+    trainer = QATrainer(
         qa_model.model,
         arguments,
         template=qa_model.template,
-        max_answer_length=MAX_ANSWER_LENGTH,
-        n_best=N_BEST,
         train_dataset=features,
         processing_class=qa_model.tokenizer,
     )
@@ -205,46 +212,30 @@ def _trainer(recipe: Recipe, qa_model: QAModel, features: QAFeatures, output_dir
     return trainer
 
 
-def measure_decoding(windows: int, batch_size: int = 64) -> dict[str, float]:
-    """Seconds to take the best spans of `windows` windows of 384 random logits, batch by batch."""
-    generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(2, batch_size, MAX_SEQ_LENGTH, generator=generator)
-    mask = torch.zeros(batch_size, MAX_SEQ_LENGTH, dtype=torch.bool)
-    mask[:, 20:-1] = True
-    kept, started, cpu = [], time.perf_counter(), time.process_time()
-    for _ in range(0, windows, batch_size):
-        kept.append(best_spans(logits[0], logits[1], mask, MAX_ANSWER_LENGTH, N_BEST))
-    seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
-    held = sum(part.numel() * part.element_size() for spans in kept for part in spans)
-    return {"windows": windows, "seconds": seconds, "cpu_seconds": cpu, "kept_mib": held / 2**20} | peak_memory()
-
-
-def measure_documents(examples: list[QAExample], qa_model: QAModel, windows: int) -> dict[str, float]:
-    """Seconds to make features of the questions, repeated up to `windows` windows, and to merge their best spans."""
+def measure_decoding(examples: list[QAExample], qa_model: QAModel, windows: int) -> dict[str, float]:
+    """Seconds to make features of the questions, and to decode `windows` windows of random logits for them."""
     sizes = FeatureSettings(MAX_SEQ_LENGTH)
     started = time.perf_counter()
     features = build_features(examples, qa_model.offset_tokenizer, qa_model.template, sizes, with_labels=False)
     feature_seconds = time.perf_counter() - started
-    generator = np.random.default_rng(0)
-    starts = np.array([features[i]["context_start"] for i in range(len(features))])[:, None]
-    room = (features.windows[:, 2] - features.windows[:, 1])[:, None]
-    first = starts + (generator.random((len(features), N_BEST)) * room).astype(np.int64)
-    scores = -np.sort(-generator.normal(size=first.shape), axis=1)
-    ones = torch.ones(len(features))
-    spans = WindowSpans(torch.from_numpy(scores), torch.from_numpy(first), torch.from_numpy(first), ones, ones)
-    started, cpu, repeats = time.perf_counter(), time.process_time(), max(round(windows / len(features)), 1)
-    for _ in range(repeats):
-        decode_documents(features, spans, N_BEST, with_null=False)
-    merge_seconds, merge_cpu = time.perf_counter() - started, time.process_time() - cpu
-    return (
-        peak_memory()
-        | {"feature_windows": len(features), "feature_seconds": feature_seconds}
-        | {
-            "merged_windows": repeats * len(features),
-            "merge_seconds": merge_seconds,
-            "merge_cpu_seconds": merge_cpu,
-        }
-    )
+    firsts = np.r_[0, (features.windows[:, 2] - features.windows[:, 1]).cumsum()]
+    starts, ends = np.random.default_rng(0).normal(size=(2, firsts[-1])).astype(np.float32)
+    null_scores = np.zeros(len(features))
+    borders = document_borders(features.windows[:, 0]).tolist()
+    started, cpu, decoded = time.perf_counter(), time.process_time(), 0
+    while decoded < windows:
+        for begin, end in pairwise(borders):
+            logits = WindowLogits(starts, ends, firsts[begin:end], null_scores[begin:end])
+            decode_document(features, begin, end, logits, DECODING)
+        decoded += len(features)
+    seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
+    return peak_memory() | {
+        "feature_windows": len(features),
+        "feature_seconds": feature_seconds,
+        "decoded_windows": decoded,
+        "decoding_seconds": seconds,
+        "decoding_cpu_seconds": cpu,
+    }
 
 
 def main() -> None:
@@ -259,7 +250,14 @@ def main() -> None:
     parser.add_argument("--batch_size", type=int, default=12)
     parser.add_argument("--eval_questions", type=int, default=200)
     parser.add_argument("--decode_windows", type=int, default=100_000)
-    parser.add_argument("--bf16", action="store_true", help="bf16 autocast in the fast recipe")
+    parser.add_argument(
+        "--bf16",
+        type=bool_or_auto,
+        nargs="?",
+        const=True,
+        default="auto",
+        help="show bfloat16; auto: if it is fast",
+    )
     parser.add_argument("--threads", type=int, default=2)
     flags = parser.parse_args()
     torch.set_num_threads(flags.threads)
@@ -270,14 +268,18 @@ def main() -> None:
         model_dir = flags.model or folder
         qa_model = load_qa_model(ModelSettings(model_name_or_path=model_dir), MAX_SEQ_LENGTH)
         results: dict[str, Any] = {
-            "decoding": measure_decoding(flags.decode_windows),
-            "documents": measure_documents(train + held_out, qa_model, flags.decode_windows),
+            "decoding": measure_decoding(train + held_out, qa_model, flags.decode_windows),
         }
-        fast = Recipe("sdpa", None, "group_by_length", "adamw_torch_fused", flags.bf16)
-        recipes = {"usual": USUAL, "fast": fast}
+        recipes = {"usual": USUAL, "float32": FAST}
+        if chosen_bf16(flags.bf16):
+            recipes["bfloat16"] = replace(FAST, bf16=True)
         results |= measure(recipes, model_dir, train, held_out[: flags.eval_questions], flags)
-    rates = [name for name in results["fast"] if name.endswith("windows_per_second")]
-    results["ratios"] = {name: results["fast"][name] / results["usual"][name] for name in rates}
+    rates = [name for name in results["usual"] if name.endswith("windows_per_second")]
+    results["ratios"] = {
+        dtype: {name: results[dtype][name] / results["usual"][name] for name in rates}
+        for dtype in recipes
+        if dtype != "usual"
+    }
     print(json.dumps(results | peak_memory() | {"threads": flags.threads}, indent=2))
 
 

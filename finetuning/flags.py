@@ -1,7 +1,10 @@
 """The flags that run_qa.py and run_few_shot.py share, and how their values are checked against each other."""
 
+import contextlib
 import os
 import sys
+from argparse import Namespace
+from contextlib import redirect_stderr
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -9,8 +12,9 @@ from typing import Any
 import torch
 from transformers import HfArgumentParser, TrainingArguments
 
+from finetuning.qa.precision import bool_or_auto, chosen_bf16
 from finetuning.qa.settings import DataSettings, ModelSettings, ScheduleSettings
-from finetuning.qa.usage import usage_of
+from finetuning.qa.usage import THRESHOLD, usage_of
 from kosplinter_common.cli import InputError
 
 # The original's names for flags that Hugging Face has renamed since.
@@ -37,6 +41,10 @@ class QATrainingArguments(TrainingArguments):
         default="group_by_length", metadata={"help": "group_by_length, random or sequential."}
     )
     ddp_find_unused_parameters: bool | None = field(default=False, metadata={"help": "No model here has any."})
+    bf16: bool = field(
+        default=False,
+        metadata={"help": "Compute in bfloat16, evaluation too. auto: if this machine is fast at it."},
+    )
     remove_unused_columns: bool = field(default=False, metadata={"help": "Leave as it is."})
     use_cache: bool = field(
         default=False,
@@ -54,9 +62,12 @@ SETTINGS = (ModelSettings, DataSettings, ScheduleSettings, QATrainingArguments)
 
 def make_parser(program: str, description: str | None, *dataclasses: Any) -> HfArgumentParser:
     """A parser of all given dataclasses whose complaints are one line long."""
-    return HfArgumentParser(
+    parser = HfArgumentParser(
         dataclasses, prog=program, usage=f"{program} [flags] (--help lists them)", description=description
     )
+    bf16 = next(action for action in parser._actions if action.dest == "bf16")
+    bf16.type, bf16.default = bool_or_auto, None  # parse_settings settles what auto, and no word, mean
+    return parser
 
 
 def parse_settings(parser: HfArgumentParser, argv: list[str]) -> tuple[Any, ...]:
@@ -72,11 +83,22 @@ def parse_settings(parser: HfArgumentParser, argv: list[str]) -> tuple[Any, ...]
         name, equals, value = argument.partition("=")
         renamed.append(FLAG_ALIASES.get(name, name) + equals + value)
     flags, _ = parser.parse_known_args(renamed)
-    parser.set_defaults(**usage_of(flags.model_name_or_path))
+    usage = usage_of(flags.model_name_or_path)
+    if flags.do_train:
+        usage.pop(THRESHOLD, None)  # it belongs to what the model learned before
+    parser.set_defaults(**usage)
+    renamed.append(f"--bf16={_settled_bf16(flags)}")
     try:
         return parser.parse_args_into_dataclasses(renamed)
     except (ValueError, ImportError) as error:
         raise InputError(str(error)) from error
+
+
+def _settled_bf16(flags: Namespace) -> bool:
+    asked = False if flags.fp16 and flags.bf16 is None else flags.bf16
+    one_process_says_it = contextlib.nullcontext() if os.environ.get("RANK", "0") == "0" else redirect_stderr(None)
+    with one_process_says_it:
+        return chosen_bf16(asked, flags.use_cpu)
 
 
 def keep_tensorboard_from_tensorflow() -> None:

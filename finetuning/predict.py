@@ -29,13 +29,24 @@ def parse_flags() -> argparse.Namespace:
     parser.add_argument("--max_seq_length", type=int, default=384, help="default: what the model was trained with")
     parser.add_argument("--doc_stride", type=int, default=128, help="likewise")
     parser.add_argument("--max_answer_length", type=int, default=30, help="likewise")
+    parser.add_argument("--max_query_length", type=int, default=64, help="likewise; a longer question is cut")
+    parser.add_argument(
+        "--null_score_diff_threshold",
+        type=float,
+        help="answer nothing where 'no answer' scores higher than the best answer by more than this ('inf': never); "
+        "default: what the model notes, if it learned from questions without an answer, else never",
+    )
+    parser.add_argument(
+        "--bf16", nargs="?", const="True", choices=("True", "False", "auto"), help="in bfloat16; auto: if it pays"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object per question")
     parser.set_defaults(**usage_of(parser.parse_args().model))
     flags = parser.parse_args()
     if not flags.question and not flags.interactive:
         raise InputError("nothing to do: expected --question or --interactive")
-    if min(flags.n_best, flags.doc_stride, flags.max_answer_length, flags.max_seq_length) < 1:
-        raise InputError("--n_best, --doc_stride, --max_answer_length and --max_seq_length: expected at least 1")
+    for name in ("n_best", "doc_stride", "max_answer_length", "max_seq_length", "max_query_length"):
+        if getattr(flags, name) < 1:
+            raise InputError(f"--{name}: found {getattr(flags, name)}, expected at least 1")
     return flags
 
 
@@ -54,8 +65,17 @@ def main() -> None:
     context = read_context(flags.context_file)
 
     from finetuning.qa.answering import Answerer, AnswerSettings
+    from finetuning.qa.precision import bool_or_auto, chosen_bf16
 
-    settings = AnswerSettings(flags.max_seq_length, flags.doc_stride, flags.max_answer_length, flags.n_best)
+    settings = AnswerSettings(
+        max_seq_length=flags.max_seq_length,
+        doc_stride=flags.doc_stride,
+        max_answer_length=flags.max_answer_length,
+        n_best=flags.n_best,
+        max_query_length=flags.max_query_length,
+        null_score_diff_threshold=flags.null_score_diff_threshold,
+        bf16=chosen_bf16(flags.bf16 and bool_or_auto(flags.bf16)),
+    )
     answerer = Answerer(flags.model, settings)
 
     def answer(question: str) -> None:
@@ -65,7 +85,7 @@ def main() -> None:
             return
         print(f"question     {question}")
         for found in answers:
-            print(f"answer       {found['text']}")
+            print(f"answer       {found['text'] or '(no answer)'}")
             print(f"score        {found['score']:.4f}  (probability {found['probability']:.4f})")
             print(f"characters   {found['start']}–{found['end']}")
         if not answers:

@@ -1,83 +1,41 @@
-"""From start and end scores to the best answers: the best spans of each window, then of each document.
+"""From start and end scores to the best answers of a document, and how probable each is.
 
-A span lies inside the context part of one window and has at most `max_answer_length` wordpieces; its score is its
-start logit plus its end logit. Windows are decoded batch by batch, so memory does not grow with the data set.
+A span lies inside the context part of one window and has at most `max_answer_length` wordpieces; its score in a window
+is its start logit plus its end logit. Overlapping windows show the same span several times, and some tokenizers cut the
+same characters in several ways: a span of the document counts once, with its best score. In float64, so that
+probabilities add up; documents are read in blocks, so that memory hardly grows with them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional
+from numpy.lib.stride_tricks import sliding_window_view
 
 from finetuning.qa.features import QAFeatures
 
+BLOCK_STARTS = 4096  # starts whose spans are scored at once: 1 MiB at 30 wordpieces an answer
 
-class WindowSpans(NamedTuple):
-    """The best spans of each of B windows: scores, starts, ends [B, n] (score −inf where there are fewer than n),
-    the log of the summed exponentials of all its spans' scores [B], and the score of "no answer" [B].
+
+@dataclass(frozen=True)
+class DecodingSettings:
+    """max_answer_length in wordpieces; with_null: "no answer" takes its share of the probability."""
+
+    max_answer_length: int
+    n_best: int
+    with_null: bool
+
+
+class WindowLogits(NamedTuple):
+    """What a model says of windows: the logits of all their context wordpieces one after another, [pieces] each; the
+    first of each window among them [windows + 1]; and each window's score of "no answer" [windows].
     """
 
-    scores: Tensor
-    starts: Tensor
-    ends: Tensor
-    log_total: Tensor
-    null_scores: Tensor
-
-
-def best_spans(
-    start_logits: Tensor,
-    end_logits: Tensor,
-    context_mask: Tensor,
-    max_answer_length: int,
-    n_best: int,
-    cls_index: int = 0,
-) -> WindowSpans:
-    """Logits and context_mask (bool) are [B, length].
-
-    The n best spans have at most n different starts, and those are among the n starts whose own best span scores
-    highest: so only n × max_answer_length spans of a window are sorted.
-    """
-    # In float64, so that a document's probabilities add up; Apple's MPS has none.
-    precision = torch.float32 if start_logits.device.type == "mps" else torch.float64
-    start_logits, end_logits = start_logits.to(precision), end_logits.to(precision)
-    null_scores = start_logits[:, cls_index] + end_logits[:, cls_index]
-    starts = start_logits.masked_fill(~context_mask, -torch.inf)
-    ends = end_logits.masked_fill(~context_mask, -torch.inf)
-    longest = min(max_answer_length, starts.size(1))
-    padded_ends = functional.pad(ends, (0, longest - 1), value=-torch.inf)
-    # [B, length, longest], a view: the end scores a start may be paired with. It is never written out as a whole, for
-    # the holes that such blocks leave between what is kept of each batch grew a process of 100,000 windows to 7 GB.
-    reachable = padded_ends.unfold(1, longest, 1)
-
-    best_of_start = starts + functional.max_pool1d(padded_ends, longest, stride=1)
-    candidates = best_of_start.topk(min(n_best, starts.size(1))).indices
-    pairs = starts.gather(1, candidates).unsqueeze(-1) + reachable.gather(
-        1, candidates.unsqueeze(-1).expand(-1, -1, longest)
-    )
-    scores, flat = pairs.flatten(1).topk(min(n_best, pairs.size(1) * pairs.size(2)))
-    chosen_starts = candidates.gather(1, flat // longest)
-    padding = (0, n_best - scores.size(1))
-    return WindowSpans(
-        functional.pad(scores, padding, value=-torch.inf),
-        functional.pad(chosen_starts, padding),
-        functional.pad(chosen_starts + flat % longest, padding),
-        _log_total(starts, padded_ends, longest),
-        null_scores,
-    )
-
-
-def _log_total(starts: Tensor, padded_ends: Tensor, longest: int) -> Tensor:
-    """The log of the summed exponentials of the scores of all spans of at most `longest` pieces, [B].
-
-    Ends are summed window by window, unlike by differences of a running sum, which would lose small ones.
-    """
-    largest = padded_ends.amax(1, keepdim=True).clamp(min=torch.finfo(starts.dtype).min)  # finite if nothing is allowed
-    sums = longest * functional.avg_pool1d((padded_ends - largest).exp(), longest, stride=1)
-    return (starts + sums.log()).logsumexp(1) + largest[:, 0]
+    starts: np.ndarray
+    ends: np.ndarray
+    firsts: np.ndarray
+    null_scores: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -99,49 +57,115 @@ class Decoded:
     null_difference: float
 
 
-def decode_documents(features: QAFeatures, spans: WindowSpans, n_best: int, with_null: bool) -> dict[str, Decoded]:
-    """The n best answers of each question over all its windows.
+class Spans(NamedTuple):
+    """Spans, best first, ties by the earlier start, then the earlier end: scores and inclusive wordpieces [n]."""
 
-    `spans` holds one row per window of `features`, in their order. Probabilities are over all spans of all windows of
-    the document and, `with_null`, over "no answer" too (the lowest null score of the windows). A question without
-    any window has no entry.
+    scores: np.ndarray
+    firsts: np.ndarray
+    lasts: np.ndarray
+
+
+def decode_document(
+    features: QAFeatures, first_window: int, last_window: int, logits: WindowLogits, settings: DecodingSettings
+) -> Decoded:
+    """The n best answers of the question whose windows are [first_window, last_window) of `features`.
+
+    `logits` holds these windows, in their order. "No answer" has the lowest of its scores in the windows.
     """
-    scores, starts, ends, log_total, null_scores = (part.cpu().numpy() for part in spans)
-    owners = features.windows[:, 0]
-    firsts = np.flatnonzero(np.r_[True, owners[1:] != owners[:-1]]) if len(owners) else np.empty(0, np.int64)
-    shifts = features.context_offsets[:, None]
-    starts, ends = starts + shifts, ends + shifts
-    decoded = {}
-    for first, last in zip(firsts, np.r_[firsts[1:], len(owners)], strict=True):
-        rows = slice(int(first), int(last))
-        null_score = float(null_scores[rows].min())
-        totals = log_total[rows].astype(np.float64)
-        log_sum = np.logaddexp.reduce(np.append(totals, null_score) if with_null else totals)
-        pieces = _document_pieces(scores[rows], starts[rows], ends[rows])
-        answers = _answers(features, int(owners[first]), pieces, n_best, float(log_sum))
-        best = answers[0].score if answers else -np.inf
-        decoded[features.examples[int(owners[first])].id] = Decoded(answers, float(null_score - best))
-    return decoded
-
-
-def _document_pieces(scores: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> list[tuple[float, int, int]]:
-    """(score, first, last wordpiece of the context), best first; ties go to the earlier span."""
-    real = np.isfinite(scores)
-    scores, starts, ends = scores[real], starts[real], ends[real]
-    order = np.lexsort((ends, starts, -scores))
-    return list(zip(scores[order].tolist(), starts[order].tolist(), ends[order].tolist(), strict=True))
-
-
-def _answers(
-    features: QAFeatures, example: int, pieces: Sequence[tuple[float, int, int]], n_best: int, log_sum: float
-) -> tuple[Answer, ...]:
-    context = features.examples[example].context
-    answers: dict[tuple[int, int], Answer] = {}
-    for score, first, last in pieces:
+    windows = features.windows[first_window:last_window]
+    example = int(windows[0, 0])
+    context = features.contexts[features.context_of_example[example]]
+    bounds = _visible_bounds(features.examples[example].context, context.starts, context.ends)
+    null_score = float(logits.null_scores.min())
+    totals, best = [null_score] if settings.with_null else [], []
+    for first, table in _span_tables(windows[:, 1:3], logits, bounds, settings.max_answer_length):
+        largest = table.max()
+        if largest > -np.inf:
+            totals.append(float(largest + np.log(np.exp(table - largest).sum())))
+            best.append(_best_spans(table, first, settings.n_best))
+    log_sum = np.logaddexp.reduce(totals) if totals else -np.inf
+    spans = _merge(best, settings.n_best)
+    answers = []
+    for score, first, last in zip(*(part.tolist() for part in spans), strict=True):
         start, end = features.answer_span(example, first, last)
-        if start < end and (start, end) not in answers:
-            probability = float(np.exp(score - log_sum))
-            answers[start, end] = Answer(context[start:end], start, end, score, probability)
-            if len(answers) == n_best:
-                break
-    return tuple(answers.values())
+        text, probability = features.examples[example].context[start:end], float(np.exp(score - log_sum))
+        answers.append(Answer(text, start, end, score, probability))
+    return Decoded(tuple(answers), null_score - (answers[0].score if answers else -np.inf))
+
+
+def _visible_bounds(text: str, starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Wordpieces' first character and end without white space around them: equal bounds are the same answer."""
+    visible = np.array([not character.isspace() for character in text], bool)
+    places = np.arange(len(text))
+    following = np.minimum.accumulate(np.r_[np.where(visible, places, len(text)), len(text)][::-1])[::-1]
+    preceding = np.maximum.accumulate(np.r_[0, np.where(visible, places + 1, 0)])
+    return following[starts], preceding[ends]
+
+
+def _span_tables(
+    windows: np.ndarray, logits: WindowLogits, bounds: tuple[np.ndarray, np.ndarray], longest: int
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Blocks of starts: the first of them, and the scores [starts, longest] of the spans of 1, 2, … wordpieces from
+    each; −inf for what is no span, or one that is counted elsewhere in its block.
+
+    windows: first and behind-last wordpiece of each window [n, 2], in order.
+    """
+    visible_starts, visible_ends = bounds
+    pieces = len(visible_starts)
+    longest = min(longest, pieces)
+    ambiguous = (np.diff(visible_starts) <= 0).any() or (np.diff(visible_ends) <= 0).any()
+    ambiguous = ambiguous or (visible_starts >= visible_ends).any()
+    first = 0
+    while first < pieces:
+        last = min(first + BLOCK_STARTS, pieces)
+        while last < pieces and visible_starts[last] <= visible_starts[last - 1]:  # equal spans share a block
+            last += 1
+        table = np.full((last - first, longest), -np.inf)
+        of_block = range(np.searchsorted(windows[:, 1], first, "right"), np.searchsorted(windows[:, 0], last))
+        for window in of_block:
+            begin, end = windows[window].tolist()
+            shift = int(logits.firsts[window]) - begin
+            low, high = max(begin, first), min(end, last)
+            starts = logits.starts[low + shift : high + shift].astype(np.float64)
+            ends = np.full(high - low + longest - 1, -np.inf)
+            reached = logits.ends[low + shift : min(high + longest - 1, end) + shift]
+            ends[: len(reached)] = reached
+            rows = table[low - first : high - first]
+            np.maximum(rows, starts[:, None] + sliding_window_view(ends, longest), out=rows)
+        if ambiguous:
+            _keep_one_of_equals(table, visible_starts[first:last], visible_ends[first : last + longest - 1])
+        yield first, table
+        first = last
+
+
+def _keep_one_of_equals(table: np.ndarray, visible_starts: np.ndarray, visible_ends: np.ndarray) -> None:
+    """Sets to −inf what has no visible character, and all but the best of the spans that are the same characters."""
+    rows, lengths = np.nonzero(table > -np.inf)
+    starts, ends = visible_starts[rows], visible_ends[rows + lengths]
+    order = np.lexsort((-table[rows, lengths], ends, starts))
+    starts, ends = starts[order], ends[order]
+    repeated = np.r_[False, (starts[1:] == starts[:-1]) & (ends[1:] == ends[:-1])]
+    dropped = order[repeated | (starts >= ends)]
+    table[rows[dropped], lengths[dropped]] = -np.inf
+
+
+def _best_spans(table: np.ndarray, first: int, n_best: int) -> Spans:
+    """They have at most n different starts, among those whose own best span scores at least as high as the n-th's."""
+    best_of_start = table.max(1)
+    rows = np.flatnonzero(best_of_start >= _nth_highest(best_of_start, n_best))
+    scores = table[rows]
+    chosen, lengths = np.nonzero(scores >= max(_nth_highest(scores.ravel(), n_best), np.finfo(np.float64).min))
+    firsts = rows[chosen] + first
+    return _merge([Spans(scores[chosen, lengths], firsts, firsts + lengths)], n_best)
+
+
+def _nth_highest(values: np.ndarray, n: int) -> float:
+    return float(np.partition(values, -n)[-n]) if n < len(values) else -np.inf
+
+
+def _merge(parts: list[Spans], n_best: int) -> Spans:
+    if not parts:
+        return Spans(np.empty(0), np.empty(0, np.int64), np.empty(0, np.int64))
+    scores, firsts, lasts = (np.concatenate(column) for column in zip(*parts, strict=True))
+    order = np.lexsort((lasts, firsts, -scores))[:n_best]
+    return Spans(scores[order], firsts[order], lasts[order])

@@ -1,14 +1,16 @@
-"""Scores of extractive answers by the rules of KorQuAD 1.0, SQuAD 1.1, SQuAD 2.0 and MRQA. Plain Python.
+"""Scores of extractive answers by the rules of KorQuAD 1.0, KLUE-MRC, SQuAD 1.1, SQuAD 2.0 and MRQA. Plain Python.
 
-Each follows the published rules of its task's evaluation (KorQuAD: Lim et al. 2019; SQuAD: Rajpurkar et al. 2016,
-2018; MRQA: Fisch et al. 2019) down to the order of floating-point sums, so that scores agree to the last digit.
+Each follows the published rules of its task's evaluation (KorQuAD: Lim et al. 2019; KLUE: Park et al. 2021; SQuAD:
+Rajpurkar et al. 2016, 2018; MRQA: Fisch et al. 2019) down to the order of floating-point sums, so that scores agree to
+the last digit.
 """
 
 import re
 import string
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 
 from finetuning.qa.questions import QAExample, has_unanswerable
 from kosplinter_common.cli import InputError
@@ -16,6 +18,8 @@ from kosplinter_common.cli import InputError
 KORQUAD_BLANKS = str.maketrans(dict.fromkeys("'\"《》<>〈〉()‘’", " "))
 WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)
 ENGLISH_ARTICLES = re.compile(r"\b(a|an|the)\b")
+# KLUE's own pattern closes its brackets early: it means any of these marks, and finds one before these four only.
+KLUE_BLANKS = re.compile(r"['\"《》<>〈〉]\(\)‘’")
 
 
 def normalize_korquad(text: str) -> str:
@@ -26,6 +30,11 @@ def normalize_korquad(text: str) -> str:
 def normalize_squad(text: str) -> str:
     """Lower case, no ASCII punctuation, no English articles, single blanks."""
     return " ".join(ENGLISH_ARTICLES.sub(" ", text.lower().translate(WITHOUT_PUNCTUATION)).split())
+
+
+def normalize_klue(text: str) -> str:
+    """Lower case, no ASCII punctuation, single blanks."""
+    return " ".join(KLUE_BLANKS.sub(" ", text.lower()).translate(WITHOUT_PUNCTUATION).split())
 
 
 def korquad_units(text: str) -> list[str]:
@@ -53,6 +62,18 @@ def squad2_f1(prediction: Sequence[str], gold: Sequence[str]) -> float:
     return overlap_f1(prediction, gold)
 
 
+def rouge_w(prediction: Sequence[str], gold: Sequence[str]) -> float:
+    """KLUE's ROUGE-W: F1 of the longest run of units that both have (Park et al. 2021, section 3.7)."""
+    if not gold:
+        return float(not prediction)
+    # difflib's rule that passes over frequent units of a long text is part of the published scores
+    longest = SequenceMatcher(None, prediction, gold).find_longest_match(0, len(prediction), 0, len(gold)).size
+    if longest == 0:
+        return 0.0
+    precision, recall = longest / len(prediction), longest / len(gold)
+    return 2 * (precision * recall) / (precision + recall)
+
+
 @dataclass(frozen=True)
 class Metric:
     """How one task compares a prediction with one gold answer."""
@@ -61,6 +82,7 @@ class Metric:
     units: Callable[[str], list[str]]
     f1: Callable[[Sequence[str], Sequence[str]], float]
     empty_gold_counts: bool  # whether an unanswerable question has the empty string as its gold answer
+    f1_name: str = "f1"  # what the task calls that score
 
     def golds(self, example: QAExample) -> list[str]:
         golds = [gold for gold in example.golds if not self.empty_gold_counts or self.normalize(gold)]
@@ -78,6 +100,7 @@ METRICS = {
     "korquad": Metric(normalize_korquad, korquad_units, overlap_f1, empty_gold_counts=False),
     "squad": Metric(normalize_squad, squad_units, overlap_f1, empty_gold_counts=False),
     "squad2": Metric(normalize_squad, squad_units, squad2_f1, empty_gold_counts=True),
+    "klue": Metric(normalize_klue, lambda text: list(normalize_klue(text)), rouge_w, True, f1_name="rouge_w"),
     "mrqa": Metric(normalize_squad, squad_units, overlap_f1, empty_gold_counts=False),
 }
 # KorQuAD's rules where some questions have no answer: an empty prediction is then the right one.
@@ -102,6 +125,7 @@ def evaluate_predictions(
 ) -> dict[str, float | int]:
     """{metric}_exact_match and {metric}_f1 in percent of all questions, `total`, `unanswered` (no prediction: score 0).
 
+    klue_f1 is also given by its own name, klue_rouge_w.
     Where questions without an answer exist, squad2 also gives both scores on answerable and unanswerable ones apart.
     """
     answered = [example for example in examples if example.id in predictions]
@@ -111,6 +135,7 @@ def evaluate_predictions(
         metric = metric_named(name, some_unanswerable)
         scores = [(example, metric.score(predictions[example.id], example)) for example in answered]
         results |= _percent(name, [score for _, score in scores], len(examples))
+        results[f"{name}_{metric.f1_name}"] = results[f"{name}_f1"]
         if name == "squad2" and some_unanswerable:
             for part, answerable in (("has_answer", True), ("no_answer", False)):
                 chosen = [score for example, score in scores if example.answerable is answerable]
@@ -138,21 +163,27 @@ def evaluate_oracle(
 
 
 def best_null_threshold(
-    null_differences: Mapping[str, float], predictions: Mapping[str, str], examples: Sequence[QAExample]
-) -> dict[str, float]:
-    """The threshold on (null score − best span score) that gives the best SQuAD 2.0 F1, and that F1 in percent.
+    null_differences: Mapping[str, float], predictions: Mapping[str, str], examples: Sequence[QAExample], name: str
+) -> dict[str, float | str]:
+    """The threshold on (null score − best span score) with the best F1 of the metric `name`, and that F1 in percent.
 
     predictions: the best non-empty answer of each question. A question whose difference is above the threshold, or that
     has none, gets the empty answer.
     """
-    metric = METRICS["squad2"]
-    ordered = sorted((e for e in examples if e.id in null_differences), key=lambda e: null_differences[e.id])
-    current = float(sum(not example.answerable for example in examples))
-    best_score, best_threshold = current, min(null_differences.values(), default=0.0) - 1.0
-    for example in ordered:
-        gain = metric.score(predictions[example.id], example)[1] if example.answerable else 0.0
-        loss = 0.0 if example.answerable else 1.0
-        current += gain - loss
+    metric = metric_named(name, some_unanswerable=True)
+    current = sum(metric.score("", example)[1] for example in examples)  # all silent
+    gains: dict[float, float] = defaultdict(float)
+    for example in examples:
+        if example.id in null_differences:
+            gain = metric.score(predictions[example.id], example)[1] - metric.score("", example)[1]
+            gains[null_differences[example.id]] += gain
+    best_score, best_threshold = current, min(gains, default=0.0) - 1.0
+    for difference in sorted(gains):  # questions of equal difference speak together
+        current += gains[difference]
         if current > best_score:
-            best_score, best_threshold = current, null_differences[example.id]
-    return {"best_null_threshold": best_threshold, "best_f1_at_threshold": 100.0 * best_score / max(len(examples), 1)}
+            best_score, best_threshold = current, difference
+    return {
+        "best_null_threshold": best_threshold,
+        "best_f1_at_threshold": 100.0 * best_score / max(len(examples), 1),
+        "best_null_threshold_metric": f"{name}_f1",
+    }

@@ -71,12 +71,14 @@ def nbest_lists(
 
 
 def score_run(
-    decoded: dict[str, Decoded], examples: Sequence[QAExample], metric_names: Sequence[str], null_threshold: float
+    decoded: dict[str, Decoded],
+    examples: Sequence[QAExample],
+    metric_names: Sequence[str],
+    null_threshold: float | None,
 ) -> tuple[dict[str, str], dict[str, list[dict[str, Any]]], dict[str, Any]]:
-    """Predictions, n-best lists and scores of one run over `examples`."""
-    with_null = has_unanswerable(examples)
-    predictions = choose_answers(decoded, examples, null_threshold if with_null else None)
-    nbest = nbest_lists(decoded, examples, with_null)
+    """Predictions, n-best lists and scores of one run over `examples` (null_threshold as in `choose_answers`)."""
+    predictions = choose_answers(decoded, examples, null_threshold)
+    nbest = nbest_lists(decoded, examples, with_null=null_threshold is not None)
     labelled = [example for example in examples if example.labelled]
     if not labelled:
         return predictions, nbest, {"total": 0, "unlabelled": len(examples)}
@@ -84,9 +86,12 @@ def score_run(
     results |= evaluate_oracle(nbest, labelled, metric_names[0])
     if len(labelled) < len(examples):
         results["unlabelled"] = len(examples) - len(labelled)
-    if with_null:
-        differences = {question: found.null_difference for question, found in decoded.items()}
-        results |= best_null_threshold(differences, choose_answers(decoded, labelled, None), labelled)
+    if null_threshold is not None:
+        results["null_score_diff_threshold"] = null_threshold
+    if has_unanswerable(labelled):
+        differences = {question: found.null_difference for question, found in decoded.items() if found.answers}
+        spoken = choose_answers(decoded, labelled, None)
+        results |= best_null_threshold(differences, spoken, labelled, metric_names[0])
     return predictions, nbest, results
 
 

@@ -15,7 +15,8 @@ import torch
 import transformers
 from transformers import EarlyStoppingCallback, TrainingArguments, set_seed
 
-from finetuning.qa.decoding import Decoded, decode_documents
+from finetuning.qa.decoding import DecodingSettings
+from finetuning.qa.dropout import draw_on_all_cores
 from finetuning.qa.features import FeatureSettings, QAFeatures, build_features
 from finetuning.qa.identity import (
     DATA_REPORT,
@@ -28,10 +29,10 @@ from finetuning.qa.identity import (
     run_identity,
 )
 from finetuning.qa.model import QAModel, load_qa_model
+from finetuning.qa.precision import dtype_name, evaluation_dtype, training_dtype
 from finetuning.qa.questions import (
     Fault,
     QAData,
-    QAExample,
     has_unanswerable,
     load_questions,
     split_by_article,
@@ -48,7 +49,7 @@ from finetuning.qa.results import (
 )
 from finetuning.qa.settings import DataSettings, ScheduleSettings
 from finetuning.qa.trainer import QATrainer
-from finetuning.qa.usage import RUN_SETTINGS, note_usage
+from finetuning.qa.usage import RUN_SETTINGS, note_best_threshold, note_usage
 from kosplinter_common.cli import InputError
 
 
@@ -110,7 +111,8 @@ def run_question_answering(settings: RunSettings, arguments: TrainingArguments, 
     eval_features = _features(data.evaluation, qa_model, settings.data, False) if data.evaluation else None
     if train_features is not None and len(train_features) == 0:
         raise InputError(f"no question to learn from is usable: {train_features.fault_counts()}")
-    trainer = _make_trainer(settings, arguments, qa_model, train_features, eval_features)
+    null_threshold = _null_threshold(settings.data, data)
+    trainer = _make_trainer(settings, arguments, qa_model, train_features, eval_features, null_threshold)
     trainer.accelerator.wait_for_everyone()  # all processes have looked at the folder before one writes to it
     if trainer.is_world_process_zero():
         if identity is not None:
@@ -120,11 +122,16 @@ def run_question_answering(settings: RunSettings, arguments: TrainingArguments, 
         _write_data_report(output_dir, data, train_features, eval_features)
     trainer.accelerator.wait_for_everyone()
     if train_features is not None:
-        note_usage(qa_model.model.config, model_settings, settings.data)
+        assert data.train is not None
+        note_usage(qa_model.model.config, model_settings, settings.data, has_unanswerable(data.train.examples))
         _train(trainer, qa_model, output_dir, len(train_features))
     if data.evaluation is None or eval_features is None:
         return {}
-    return _evaluate(trainer, settings, data.evaluation.examples, eval_features, output_dir)
+    results = _evaluate(trainer, settings, data, eval_features, output_dir)
+    if data.train is not None and "best_null_threshold" in results and trainer.is_world_process_zero():
+        source = f"best {results['best_null_threshold_metric']} of the evaluation"
+        note_best_threshold(output_dir, results["best_null_threshold"], source)
+    return results
 
 
 def _features(data: QAData, qa_model: QAModel, settings: DataSettings, with_labels: bool) -> QAFeatures:
@@ -138,26 +145,27 @@ def _make_trainer(
     qa_model: QAModel,
     train_features: QAFeatures | None,
     eval_features: QAFeatures | None,
+    null_threshold: float | None,
 ) -> QATrainer:
     schedule, data = settings.schedule, settings.data
     if train_features is not None:
         fit_steps(arguments, schedule, len(train_features))
+        if arguments.device.type == "cpu":
+            draw_on_all_cores(qa_model.model)
+    decoding = DecodingSettings(data.max_answer_length, data.n_best_size, with_null=null_threshold is not None)
     callbacks = []
     if schedule.early_stopping_patience:
         callbacks.append(EarlyStoppingCallback(schedule.early_stopping_patience))
 
     def score(trainer: QATrainer) -> dict[str, float]:
         assert eval_features is not None
-        decoded = _decode(trainer, eval_features, data)
-        _, _, results = score_run(decoded, eval_features.examples, data.metric_names, data.null_score_diff_threshold)
-        return results
+        decoded = trainer.decode(eval_features, decoding)
+        return score_run(decoded, eval_features.examples, data.metric_names, null_threshold)[2]
 
     return QATrainer(
         qa_model.model,
         arguments,
         template=qa_model.template,
-        max_answer_length=data.max_answer_length,
-        n_best=data.n_best_size,
         score=score,
         train_dataset=train_features,
         eval_dataset=eval_features,
@@ -190,34 +198,46 @@ def _train(trainer: QATrainer, qa_model: QAModel, output_dir: Path, num_windows:
             output_dir / TRAIN_RESULTS,
             output.metrics
             | {"steps": trainer.state.global_step, "windows": num_windows}
+            | {"dtype": dtype_name(training_dtype(trainer.args))}
             | {"first_logged_loss": losses[0] if losses else None, "last_logged_loss": losses[-1] if losses else None}
             | peak_memory(),
         )
 
 
-def _decode(trainer: QATrainer, features: QAFeatures, settings: DataSettings) -> dict[str, Decoded]:
-    with_null = has_unanswerable(features.examples)
-    if len(features) == 0:
-        return {}
-    return decode_documents(features, trainer.decode(features), settings.n_best_size, with_null)
+def _null_threshold(settings: DataSettings, data: RunData) -> float | None:
+    """The threshold of "no answer", or None: a question is left without one only where some may have none.
+
+    Those are questions that are said to have none; questions whose answer is not told, if the model learned that some
+    have none or a threshold is noted in it or given.
+    """
+    if data.evaluation is None:
+        return None
+    learned = data.train is not None and has_unanswerable(data.train.examples)
+    untold = any(not example.labelled for example in data.evaluation.examples)
+    if has_unanswerable(data.evaluation.examples):
+        return settings.null_threshold
+    return settings.null_threshold if untold and (learned or settings.null_score_diff_threshold is not None) else None
 
 
 def _evaluate(
     trainer: QATrainer,
     settings: RunSettings,
-    examples: list[QAExample],
+    run_data: RunData,
     features: QAFeatures,
     output_dir: Path,
 ) -> dict[str, Any]:
-    started, data = time.perf_counter(), settings.data
-    decoded = _decode(trainer, features, data)
-    predictions, nbest, results = score_run(decoded, examples, data.metric_names, data.null_score_diff_threshold)
+    started, data, examples = time.perf_counter(), settings.data, features.examples
+    null_threshold = _null_threshold(data, run_data)
+    decoding = DecodingSettings(data.max_answer_length, data.n_best_size, with_null=null_threshold is not None)
+    decoded = trainer.decode(features, decoding)
+    predictions, nbest, results = score_run(decoded, examples, data.metric_names, null_threshold)
     results |= {
         "model": settings.model.model_name_or_path,
         "questions_without_window": len(examples) - len(decoded),
         "windows": len(features),
         "seconds": time.perf_counter() - started,
         "seed": trainer.args.seed,
+        "dtype": dtype_name(evaluation_dtype(trainer.args)),
         "versions": versions(),
         "epochs": [entry for entry in trainer.state.log_history if "eval_total" in entry],
         **peak_memory(),

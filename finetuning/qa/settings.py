@@ -41,8 +41,10 @@ class DataSettings:
     max_query_length: int = _flag(64, "Longer questions are cut, and counted.")
     max_answer_length: int = _flag(30, "Longest answer, in wordpieces.")
     n_best_size: int = _flag(20, "Answers per question in nbest_predictions.json.")
-    null_score_diff_threshold: float = _flag(
-        0.0, "Answer nothing where 'no answer' scores higher than the best answer by more than this."
+    null_score_diff_threshold: float | None = _flag(
+        None,
+        "Answer nothing where 'no answer' scores higher than the best answer by more than this. Unset: what the model "
+        "notes, else 0; a model that learns from questions without answer then notes the best one of its evaluation.",
     )
     output_format: str = _flag("korquad,squad", f"Scores to report: some of {','.join(METRICS)}.")
     max_train_samples: int | None = _flag(None, "Learn from the first N questions only.")
@@ -64,6 +66,10 @@ class DataSettings:
         if self.split_by_article is not None and self.predict_file:
             raise InputError("--split_by_article: found --predict_file too, expected one of the two")
         parse_metric_names(self.output_format)
+
+    @property
+    def null_threshold(self) -> float:
+        return self.null_score_diff_threshold or 0.0
 
     @property
     def metric_names(self) -> tuple[str, ...]:

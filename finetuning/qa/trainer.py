@@ -1,16 +1,18 @@
-"""Hugging Face's Trainer for question answering: batches by length, windows decoded as they leave the model."""
+"""Hugging Face's Trainer for question answering: training batches of similar length, answers instead of a loss."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.utils.data import Sampler, SequentialSampler, Subset
+from accelerate.utils import gather_object
+from torch import nn
+from torch.utils.data import Sampler
 from transformers import Trainer, TrainingArguments
 
-from finetuning.qa.decoding import WindowSpans, best_spans
+from finetuning.qa.decoding import Decoded, DecodingSettings
+from finetuning.qa.evaluation import WindowReader
 from finetuning.qa.features import InputTemplate, QAFeatures, WindowCollator
+from finetuning.qa.precision import evaluation_dtype
 
 
 class SimilarLengthSampler(Sampler[int]):
@@ -57,7 +59,7 @@ class SimilarLengthSampler(Sampler[int]):
 
 
 class QATrainer(Trainer):
-    """Trains on `train_dataset`; `decode` turns features into the best spans of each window.
+    """Trains on `train_dataset`; `decode` answers the questions of any features.
 
     score: called by `evaluate` (at the end of each epoch, if asked for) for a dictionary of metrics.
     """
@@ -68,15 +70,10 @@ class QATrainer(Trainer):
         arguments: TrainingArguments,
         *,
         template: InputTemplate,
-        max_answer_length: int,
-        n_best: int,
         score: "Callable[[QATrainer], dict[str, float]] | None" = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(model, arguments, data_collator=WindowCollator(template, with_labels=True), **kwargs)
-        self._template = template
-        self._max_answer_length = max_answer_length
-        self._n_best = n_best
         self._score = score
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler | None:
@@ -88,41 +85,17 @@ class QATrainer(Trainer):
         seed = arguments.seed if arguments.data_seed is None else arguments.data_seed
         return SimilarLengthSampler(dataset.lengths, batch_size, seed)
 
-    def _get_eval_sampler(self, eval_dataset: Any) -> Sampler | None:
-        return SequentialSampler(eval_dataset)
-
-    def prediction_step(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Tensor | Any],
-        prediction_loss_only: bool,
-        ignore_keys: list[str] | None = None,
-    ) -> tuple[Tensor | None, Any, Tensor | None]:
-        """Logits never leave the device: only the best spans of each window do."""
-        inputs = self._prepare_inputs(inputs)
-        context_mask = inputs.pop("context_mask")
-        with torch.inference_mode(), self.compute_loss_context_manager():
-            outputs = model(**inputs)
-        spans = best_spans(
-            outputs.start_logits,
-            outputs.end_logits,
-            context_mask,
-            self._max_answer_length,
-            self._n_best,
-            self._template.cls_index,
-        )
-        return None, tuple(spans), None
-
-    def decode(self, features: QAFeatures) -> WindowSpans:
-        """One row per window of `features`, in their order; computed longest first: batches are of similar length."""
-        order = np.argsort(-features.lengths, kind="stable")
-        training_collator, self.data_collator = self.data_collator, WindowCollator(self._template, with_labels=False)
-        try:
-            output = self.predict(Subset(features, order.tolist()))  # type: ignore[arg-type]
-        finally:
-            self.data_collator = training_collator
-        place = np.argsort(order)
-        return WindowSpans(*(torch.from_numpy(np.asarray(part)[place]) for part in output.predictions))
+    def decode(self, features: QAFeatures, settings: DecodingSettings) -> dict[str, Decoded]:
+        """The answers of each question that has a window, the same in every process."""
+        assert self.model is not None
+        arguments, model = self.args, self._wrap_model(self.model.eval(), training=False)
+        reader = WindowReader(model, arguments.device, evaluation_dtype(arguments), arguments.eval_batch_size)
+        shared = {"process": arguments.process_index, "processes": arguments.world_size}
+        progress = not arguments.disable_tqdm and self.is_world_process_zero()
+        decoded = reader.read(features, settings, **shared, progress=progress)
+        if arguments.world_size > 1:
+            decoded = {name: found for share in gather_object([decoded]) for name, found in share.items()}
+        return decoded
 
     def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
         metrics = {

@@ -4,10 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+from finetuning.qa.results import write_json
 from finetuning.qa.settings import DataSettings, ModelSettings
 from kosplinter_common.cli import InputError
 
-USAGE_KEYS = ("hide_sep", "max_seq_length", "doc_stride", "max_answer_length", "null_score_diff_threshold")
+THRESHOLD = "null_score_diff_threshold"  # none: the model has not learned that questions may have no answer
+THRESHOLD_SOURCE = "null_threshold_source"
+USAGE_KEYS = ("hide_sep", "max_seq_length", "doc_stride", "max_query_length", "max_answer_length", THRESHOLD)
 RUN_SETTINGS = "run.json"  # of the run that trained a model; in older folders the only place that tells
 
 
@@ -21,10 +24,24 @@ def usage_of(model: str) -> dict[str, Any]:
     return {key: noted[key] for key in USAGE_KEYS if noted.get(key) is not None}
 
 
-def note_usage(config: Any, model: ModelSettings, data: DataSettings) -> None:
-    """Sets the keys in the config of a model that is about to be trained."""
+def note_usage(config: Any, model: ModelSettings, data: DataSettings, learns_no_answer: bool) -> None:
+    """Sets the keys in the config of a model that is about to be trained.
+
+    learns_no_answer: whether some questions that it learns from have no answer. A model that has not seen any answers
+    every question.
+    """
     for key in USAGE_KEYS:
         setattr(config, key, getattr(model if key == "hide_sep" else data, key))
+    given = "given" if data.null_score_diff_threshold is not None else "default"
+    setattr(config, THRESHOLD, data.null_threshold if learns_no_answer else None)
+    setattr(config, THRESHOLD_SOURCE, given if learns_no_answer else None)
+
+
+def note_best_threshold(model_dir: Path, threshold: float, source: str) -> None:
+    """Sets the threshold that an evaluation found, in a trained model that learned to abstain and was given none."""
+    config = _read(model_dir / "config.json")
+    if config.get(THRESHOLD) is not None and config.get(THRESHOLD_SOURCE) != "given":
+        write_json(model_dir / "config.json", config | {THRESHOLD: threshold, THRESHOLD_SOURCE: source})
 
 
 def _read(path: Path) -> dict[str, Any]:

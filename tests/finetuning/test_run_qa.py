@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from finetuning import evaluate, flags, predict
 from finetuning.qa import answering
+from finetuning.qa import run as qa_run
 from finetuning.qa.identity import RunSettings, last_checkpoint
 from finetuning.qa.model import load_qa_model
 from finetuning.qa.questions import load_questions
@@ -81,6 +82,7 @@ def test_the_original_command_learns_the_pattern(trained: Path) -> None:
     assert usage_of(str(trained)).items() >= noted.items()
     assert training["steps"] == 120 and training["last_logged_loss"] < training["first_logged_loss"] / 3
     assert {"seed", "versions", "squad_f1", "squad_exact_match", "peak_memory_mib"} <= results.keys()
+    assert results["dtype"] == training["dtype"] == "float32"
 
 
 def test_all_result_files_agree(trained: Path, folder: Path) -> None:
@@ -208,6 +210,7 @@ def training_flags(folder: Path, name: str, model: str, steps: int = 6) -> str:
         ("roberta", "", "RobertaForQuestionAnswering"),
         ("bert", "--qass_head=True", "ModelWithQASSHead"),
         ("qass", "--qass_head=False", "BertForQuestionAnswering"),
+        ("bert", "--bf16", "BertForQuestionAnswering"),
         ("qass", "--bf16 --gradient_accumulation_steps 2 --evaluate_every_epoch", "ModelWithQASSHead"),
     ],
 )
@@ -216,6 +219,36 @@ def test_every_kind_of_model_goes_through_the_same_code(folder: Path, model: str
     results = run(training_flags(folder, name, model) + " " + flags)
     assert results["total"] == 8 and read(folder / name / "config.json")["architectures"] == [kind]
     assert bool(results["epochs"]) == ("evaluate_every_epoch" in flags)
+    training, dtype = read(folder / name / "train_results.json"), "bfloat16" if "bf16" in flags else "float32"
+    assert results["dtype"] == training["dtype"] == dtype
+    weights = load_file(folder / name / "model.safetensors")
+    assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
+
+
+def test_bfloat16_answers_too(
+    trained: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = f"--model_name_or_path {trained} --predict_file {folder}/questions.json --do_eval --disable_tqdm True"
+    kinds: set[torch.dtype] = set()
+    multiply = torch.nn.functional.linear
+
+    def noting(values: torch.Tensor, *rest: Any) -> torch.Tensor:
+        result = multiply(values, *rest)
+        kinds.add(result.dtype)
+        return result
+
+    monkeypatch.setattr(torch.nn.functional, "linear", noting)
+    results = {flag: run(f"{command} --output_dir {tmp_path}/{flag} {flag}") for flag in ("--bf16", "--bf16=False")}
+    assert [result["dtype"] for result in results.values()] == ["bfloat16", "float32"]
+    assert kinds == {torch.bfloat16, torch.float32}
+    assert abs(results["--bf16"]["korquad_f1"] - results["--bf16=False"]["korquad_f1"]) < 10
+    kinds.clear()
+    (tmp_path / "context.txt").write_text("권도현은 대전에서 태어났다.", encoding="utf-8")
+    predict_command = f"predict.py --model {trained} --context_file {tmp_path}/context.txt --bf16 --json --question"
+    monkeypatch.setattr(sys, "argv", [*predict_command.split(), "누가 태어났는가?"])
+    predict.main()
+    assert kinds == {torch.bfloat16}
+    assert json.loads(capsys.readouterr().out)["answers"][0]["text"].startswith("권도현")
 
 
 def test_the_same_seed_gives_the_same_predictions_also_after_a_resumption(folder: Path) -> None:
@@ -238,7 +271,7 @@ def test_the_same_seed_gives_the_same_predictions_also_after_a_resumption(folder
 
 def test_accumulated_parts_and_two_processes_learn_what_one_batch_does(folder: Path) -> None:
     qass_folder(folder / "still", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
-    shared = " --optim sgd --learning_rate 0.01 --max_grad_norm 1000 --use_cpu"
+    shared = " --optim sgd --learning_rate 0.001 --max_grad_norm 1000 --use_cpu"
     flags = {name: training_flags(folder, name, "still") + shared for name in ("whole", "parts", "processes")}
     halves = {name: flags[name].replace("train_batch_size 8", "train_batch_size 4") for name in flags}
     results = [run(flags["whole"]), run(halves["parts"] + " --gradient_accumulation_steps 2")]
@@ -248,7 +281,7 @@ def test_accumulated_parts_and_two_processes_learn_what_one_batch_does(folder: P
     assert done.returncode == 0, done.stderr[-2000:]
     results.append(json.loads(done.stdout[done.stdout.index('{\n  "total"') :]))
     before, whole, *others = (load_file(folder / name / "model.safetensors") for name in ("still", *flags))
-    assert max((whole[name] - before[name]).abs().max() for name in whole) > 0.01
+    assert max((whole[name] - before[name]).abs().max() for name in whole) > 0.001
     for other in others:
         assert max((whole[name] - other[name]).abs().max() for name in whole) < 1e-6
     answers = [read(folder / name / "predictions.json") for name in flags]
@@ -271,6 +304,22 @@ def test_early_stopping_keeps_the_best_epoch(folder: Path) -> None:
     assert (folder / "best/model.safetensors").read_bytes() == best.read_bytes()
 
 
+def test_early_stopping_takes_the_first_of_equally_good_epochs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = iter([50.0, 60.0, 60.0, 60.0, 70.0, 70.0])
+
+    def scored(*arguments: Any) -> Any:
+        return {}, {}, {"total": 8, "korquad_f1": next(scores)}
+
+    monkeypatch.setattr(qa_run, "score_run", scored)
+    flags = training_flags(folder, "ties", "qass") + " --num_train_epochs 9 --evaluate_every_epoch"
+    results = run(flags + " --early_stopping_patience 2")
+    assert [epoch["eval_korquad_f1"] for epoch in results["epochs"]] == [50.0, 60.0, 60.0, 60.0]
+    state = read(folder / "ties/checkpoint-16/trainer_state.json")
+    assert state["best_metric"] == 60.0 and state["best_global_step"] == 8
+    best = folder / "ties/checkpoint-8/model.safetensors"
+    assert (folder / "ties/model.safetensors").read_bytes() == best.read_bytes()
+
+
 def test_unanswerable_questions_are_learned_and_scored(folder: Path) -> None:
     questions = read(folder / "questions.json")
     for article in questions["data"][::2]:
@@ -291,6 +340,88 @@ def test_unanswerable_questions_are_learned_and_scored(folder: Path) -> None:
         assert [answer["text"] for answer in answers].count("") == 1
         assert [answer["score"] for answer in answers] == sorted((a["score"] for a in answers), reverse=True)
         assert sum(answer["probability"] for answer in answers) <= 1 + 1e-6
+
+
+def test_a_model_that_learned_to_abstain_does_so_by_the_threshold_that_it_notes(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    questions = read(question_file(tmp_path / "plain.json"))
+    for article in questions["data"]:
+        hidden = {"id": f"{article['title']}-none", "question": "가각나?", "is_impossible": True, "answers": []}
+        article["paragraphs"][0]["qas"].append(hidden)
+    (tmp_path / "some.json").write_text(json.dumps(questions), encoding="utf-8")
+    flags = training_flags(folder, "abstains", "qass", steps=60).replace(f"{folder}/questions", f"{tmp_path}/some")
+    flags = flags.replace(" --max_eval_samples 8", "") + f" --output_dir {tmp_path}/out"
+    results, config = run(flags), read(tmp_path / "out/config.json")
+    assert results["null_score_diff_threshold"] == 0.0 and results["best_null_threshold_metric"] == "korquad_f1"
+    assert config["null_score_diff_threshold"] == results["best_null_threshold"] != 0.0
+    assert config["null_threshold_source"] == "best korquad_f1 of the evaluation"
+
+    again = f"--model_name_or_path {tmp_path}/out --do_eval --disable_tqdm True --output_dir {tmp_path}/answers"
+    by_noted = run(f"{again} --predict_file {tmp_path}/some.json")
+    assert by_noted["null_score_diff_threshold"] == results["best_null_threshold"]
+    assert by_noted["korquad_f1"] == pytest.approx(results["best_f1_at_threshold"])
+    predictions = read(tmp_path / "answers/predictions.json")
+    assert {bool(answer) for answer in predictions.values()} == {True, False}
+    run(f"{again.replace('/answers', '/told')} --predict_file {tmp_path}/plain.json")
+    assert all(read(tmp_path / "told/predictions.json").values())  # each is said to have an answer
+    for article in questions["data"]:
+        for question in article["paragraphs"][0]["qas"]:
+            del question["answers"], question["is_impossible" if "is_impossible" in question else "id"]
+            question.setdefault("id", f"{article['title']}-{question['question']}")
+    (tmp_path / "blind.json").write_text(json.dumps(questions), encoding="utf-8")
+    assert run(f"{again.replace('/answers', '/blind')} --predict_file {tmp_path}/blind.json")["unlabelled"] == 48
+    assert list(read(tmp_path / "blind/predictions.json").values()) == list(predictions.values())
+
+    def predicted(model: str, question: str, flags: str = "") -> Any:
+        command = f"predict.py --json --model {model} --context_file {tmp_path}/context.txt {flags} --question"
+        monkeypatch.setattr(sys, "argv", [*command.split(), question])
+        predict.main()
+        return json.loads(capsys.readouterr().out)["answers"]
+
+    nbest = read(tmp_path / "answers/nbest_predictions.json")
+    for article in read(tmp_path / "some.json")["data"][:3]:
+        (tmp_path / "context.txt").write_text(article["paragraphs"][0]["context"], encoding="utf-8")
+        for question in article["paragraphs"][0]["qas"]:
+            (answer,) = predicted(f"{tmp_path}/out", question["question"])
+            assert answer["text"] == predictions[question["id"]]
+            same = next(a for a in nbest[question["id"]] if a["text"] == answer["text"])
+            assert answer["probability"] == pytest.approx(same["probability"], rel=1e-4)
+    assert not predicted(f"{tmp_path}/out", "누가 태어났는가?", "--null_score_diff_threshold=-1e9")[0]["text"]
+    assert all(answer["text"] for answer in predicted(f"{tmp_path}/out", "가각나?", "--null_score_diff_threshold=inf"))
+
+    run(f"{flags} --output_dir {tmp_path}/given --null_score_diff_threshold 2.5 --min_steps 2")
+    config = read(tmp_path / "given/config.json")
+    assert (config["null_score_diff_threshold"], config["null_threshold_source"]) == (2.5, "given")
+    run(f"{training_flags(folder, 'x', 'qass', 2)} --output_dir {tmp_path}/plain --model_name_or_path {tmp_path}/out")
+    config = read(tmp_path / "plain/config.json")  # what it learned from now has an answer to each question
+    assert config["null_score_diff_threshold"] is None and config["null_threshold_source"] is None
+    assert predicted(f"{tmp_path}/plain", "가각나?")[0]["text"]
+
+
+def test_predict_reads_a_question_as_run_qa_does(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "context.txt").write_text("권도현은 대전에서 태어났다.", encoding="utf-8")
+
+    def predicted(question: str, flags: str = "") -> Any:
+        command = f"predict.py --json --model {trained} --context_file {tmp_path}/context.txt {flags} --question"
+        monkeypatch.setattr(sys, "argv", [*command.split(), question])
+        predict.main()
+        printed = capsys.readouterr()
+        return json.loads(printed.out)["answers"], printed.err
+
+    plain, said = predicted("누가 태어났는가?")
+    assert not said
+    for suffix in (" [MASK].", " [MASK] .", " [QUESTION]", "  "):
+        assert predicted("누가 태어났는가?" + suffix) == (plain, "")
+    assert predicted("누가 태어났는가?" + " 가" * 20, "--max_query_length 6") == (
+        plain,
+        f"question cut (found 26 wordpieces, kept 6; see --max_query_length): 누가 태어났는가?{' 가' * 20}\n",
+    )
+    assert "kept 64" in predicted("누가 " * 40, "--max_seq_length 128")[1]
+    with pytest.raises(InputError, match="question is empty"):
+        predicted(" [MASK].")
 
 
 def test_tensorboard_writes_a_loss_curve_without_tensorflow(folder: Path) -> None:
@@ -340,6 +471,22 @@ def test_split_by_article_needs_one_file(folder: Path, tmp_path: Path) -> None:
     data = load_run_data(settings, do_train=True, do_eval=True)
     assert data.train and data.evaluation and len(data.train.examples) == 24 and len(data.evaluation.examples) == 3
     assert not {e.article for e in data.train.examples} & {e.article for e in data.evaluation.examples}
+
+
+def test_token_types_are_told_to_models_that_have_more_than_one(folder: Path) -> None:
+    from finetuning.qa.features import FeatureSettings, WindowCollator, build_features
+
+    examples = load_questions(f"{folder}/questions.json").examples[:2]
+    for model, expected in (("bert", {0, 1}), ("electra", {0, 1}), ("roberta", None), ("qass", {0}), ("splinter", {0})):
+        qa_model = load_qa_model(ModelSettings(model_name_or_path=f"{folder}/{model}"), 48)
+        features = build_features(examples, qa_model.offset_tokenizer, qa_model.template, FeatureSettings(), True)
+        batch = WindowCollator(qa_model.template, with_labels=True)([features[0], features[1]])
+        types = batch.get("token_type_ids")
+        assert (set(types.flatten().tolist()) if types is not None else None) == expected, model
+        if expected == {0, 1}:
+            assert types is not None
+            own = qa_model.tokenizer(examples[0].question, examples[0].context)["token_type_ids"]
+            assert types[0, : len(own)].tolist() == own
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ NOTED = {
     "hide_sep": False,
     "max_seq_length": 100,
     "doc_stride": 50,
+    "max_query_length": 20,
     "max_answer_length": 7,
     "null_score_diff_threshold": -1.5,
 }
@@ -41,7 +42,7 @@ def test_a_model_keeps_what_it_was_trained_with(tmp_path: Path) -> None:
     data = DataSettings(
         **{key: value for key, value in NOTED.items() if key != "hide_sep"}  # type: ignore[arg-type]
     )
-    note_usage(model.config, ModelSettings(hide_sep=False), data)
+    note_usage(model.config, ModelSettings(hide_sep=False), data, learns_no_answer=True)
     model.save_pretrained(tmp_path / "saved")
     assert usage_of(str(tmp_path / "saved")) == NOTED
     assert usage_of(str(tmp_path / "tiny")) == {}
