@@ -4,13 +4,16 @@
         --output_dir OUT
     python finetuning/run_few_shot.py --models A B --train_file F --split_by_article 0.7 … --output_dir OUT
 
-Takes every flag of run_qa.py. OUT gets samples/, runs/, results.json, results.md and learning_curve.png; the same
-command again goes on where it was interrupted, and models or sizes may be added to it.
+Takes every flag of run_qa.py. Several GPUs do one run each at a time (--parallel_runs). OUT gets samples/, runs/,
+results.json, results.md and learning_curve.png; the same command again goes on where it was interrupted, and models or
+sizes may be added to it.
 """
 
 import dataclasses
+import functools
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -19,33 +22,52 @@ from finetuning.flags import SETTINGS, make_parser, parse_settings, prepare_trai
 from finetuning.qa.settings import StudySettings
 from kosplinter_common.cli import InputError, exit_with_one_line
 
+if TYPE_CHECKING:
+    from finetuning.study.protocol import Prepared
 
-def main() -> None:
+
+def prepare(argv: list[str]) -> "Prepared":
+    """What a command line asks for, its questions read. Processes of a study call this too.
+
+    Raises:
+      InputError: flags or files that do not fit.
+    """
     parser = make_parser("run_few_shot.py", __doc__, StudySettings, *SETTINGS)
-    study, model, data, schedule, arguments = parse_settings(parser, sys.argv[1:])
+    study, model, data, schedule, arguments = parse_settings(parser, argv)
     if model.model_name_or_path:
         raise InputError("--model_name_or_path: expected --models instead")
     if not arguments.output_dir:
         raise InputError("--output_dir: found nothing, expected a folder")
     prepare_training_arguments(arguments, schedule, data, do_eval=True)
     if arguments.world_size > 1:
-        raise InputError(f"found {arguments.world_size} processes, expected one: a study is a queue of runs")
-    if "--save_strategy" not in " ".join(sys.argv) and not schedule.early_stopping_patience:
+        raise InputError(
+            f"found {arguments.world_size} processes, expected one: a study starts its own (see --parallel_runs)"
+        )
+    if "--save_strategy" not in " ".join(argv) and not schedule.early_stopping_patience:
         arguments.save_strategy = "no"  # a study goes on by whole runs
 
     from finetuning.qa.identity import RunSettings
+    from finetuning.qa.run import load_run_data
+    from finetuning.study.protocol import Prepared
+
+    run_data = load_run_data(data, do_train=True, do_eval=True)
+    if not any(example.labelled for example in run_data.evaluation.examples):  # type: ignore[union-attr]
+        raise InputError("--predict_file: found no question whose answer is told, expected some to score")
+    return Prepared(study, RunSettings(model, data, schedule), arguments, run_data)
+
+
+def main() -> None:
+    prepared = prepare(sys.argv[1:])
+
     from finetuning.qa.questions import squad_json
     from finetuning.qa.results import write_json, write_text
-    from finetuning.qa.run import load_run_data
     from finetuning.study.protocol import run_study
     from finetuning.study.report import compare, draw_learning_curve, markdown_report, summarize
 
-    output_dir = Path(arguments.output_dir)
-    run_data = load_run_data(data, do_train=True, do_eval=True)
+    study, data, run_data = prepared.study, prepared.settings.data, prepared.data
+    output_dir = Path(prepared.arguments.output_dir or "")
+    runs, description = run_study(prepared, functools.partial(prepare, sys.argv[1:]))
     assert run_data.train and run_data.evaluation
-    if not any(example.labelled for example in run_data.evaluation.examples):
-        raise InputError("--predict_file: found no question whose answer is told, expected some to score")
-    runs, description = run_study(study, RunSettings(model, data, schedule), arguments, run_data)
     if data.split_by_article is not None:
         write_json(output_dir / "split_train.json", squad_json(run_data.train.examples))
         write_json(output_dir / "split_predict.json", squad_json(run_data.evaluation.examples))

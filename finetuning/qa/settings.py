@@ -110,6 +110,9 @@ class StudySettings:
     sample_seed: int = field(default=0, metadata={"help": "Seed of the samples."})
     full_epochs: float = field(default=2.0, metadata={"help": "Epochs on 'full', instead of --num_train_epochs."})
     bootstrap_samples: int = field(default=1000, metadata={"help": "Resamples for the confidence of differences."})
+    parallel_runs: int = field(
+        default=0, metadata={"help": "Runs side by side. 0: one a GPU, where there are several, else one."}
+    )
     keep_models: bool = field(default=False, metadata={"help": "Keep the weights of every run (large)."})
 
     def __post_init__(self) -> None:
@@ -124,6 +127,8 @@ class StudySettings:
             raise InputError(f"--sizes: found {wrong or 'none'}, expected positive numbers or {FULL!r}")
         if self.num_samples < 1 or self.bootstrap_samples < 1:
             raise InputError("--num_samples and --bootstrap_samples: expected at least 1")
+        if self.parallel_runs < 0:
+            raise InputError(f"--parallel_runs: found {self.parallel_runs}, expected at least 0")
 
     @property
     def names(self) -> list[str]:

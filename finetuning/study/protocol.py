@@ -11,7 +11,7 @@ import json
 import random
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from finetuning.qa.questions import QAData, QAExample, squad_json
 from finetuning.qa.results import EVAL_RESULTS, QUESTION_RESULTS, write_json
 from finetuning.qa.run import RunData, run_question_answering, versions
 from finetuning.qa.settings import FULL, StudySettings
+from finetuning.study.parallel import places, run_in_processes
 from kosplinter_common.cli import InputError
 
 STUDY = "study.json"
@@ -54,14 +55,25 @@ def draw_sample(examples: Sequence[QAExample], size: str, sample: int, seed: int
     return [examples[i] for i in sorted(chosen)]
 
 
-def run_study(
-    study: StudySettings, settings: RunSettings, arguments: TrainingArguments, data: RunData
-) -> tuple[list[Run], dict[str, Any]]:
+@dataclass(frozen=True)
+class Prepared:
+    """All that a study is made of."""
+
+    study: StudySettings
+    settings: RunSettings
+    arguments: TrainingArguments
+    data: RunData
+
+
+def run_study(prepared: Prepared, prepare: Callable[[], Prepared]) -> tuple[list[Run], dict[str, Any]]:
     """All runs in order of size, sample, model, and what the study was. Finished runs are read, not repeated.
+
+    prepare: makes `prepared` anew in another process, where runs go on side by side.
 
     Raises:
       InputError: the output folder holds another study; a size is above the training set.
     """
+    study, settings, arguments, data = prepared.study, prepared.settings, prepared.arguments, prepared.data
     assert data.train is not None and data.evaluation is not None
     output_dir = Path(arguments.output_dir or "")
     samples = {
@@ -70,40 +82,64 @@ def run_study(
         for sample in range(1 if size == FULL else study.num_samples)
     }
     description = _claim_study(output_dir, study, settings, arguments, data)
-    runs = []
-    for number, ((size, sample), examples) in enumerate(samples.items()):
+    jobs = [
+        Job(model, name, *place) for place in samples for model, name in zip(study.models, study.names, strict=True)
+    ]
+    for (size, sample), examples in samples.items():
         write_json(output_dir / "samples" / f"{size}-{sample}.json", squad_json(examples))
-        for model, name in zip(study.models, study.names, strict=True):
-            print(f"{name}: {size} questions, sample {sample} ({number + 1} of {len(samples)})", file=sys.stderr)
-            run_dir = output_dir / "runs" / name / f"{size}-{sample}"
-            own, own_arguments = _of_run(model, size, sample, run_dir, study, settings, arguments)
-            if (run_dir / EVAL_RESULTS).is_file():
-                check_same_run(run_dir, run_identity(own, own_arguments, examples))
-            else:
-                run_question_answering(own, own_arguments, RunData(QAData(examples), data.evaluation))
-                _tidy(run_dir, study.keep_models)
-            results = json.loads((run_dir / EVAL_RESULTS).read_text(encoding="utf-8"))
-            runs.append(Run(name, size, sample, len(examples), results, run_dir / QUESTION_RESULTS))
+    waiting = []
+    for job in jobs:
+        own, own_arguments, run_dir = _of_run(job, prepared)
+        if (run_dir / EVAL_RESULTS).is_file():
+            check_same_run(run_dir, run_identity(own, own_arguments, samples[job.size, job.sample]))
+        else:
+            waiting.append(job)
+    environments = places(study.parallel_runs, arguments.use_cpu)[: len(waiting)]
+    if environments in ([], [{}]):
+        for job in waiting:
+            run_job(prepared, job)
+    else:
+        run_in_processes(prepare, run_job, waiting, environments)
+    runs = []
+    for job in jobs:
+        run_dir = _of_run(job, prepared)[2]
+        results = json.loads((run_dir / EVAL_RESULTS).read_text(encoding="utf-8"))
+        num_questions = len(samples[job.size, job.sample])
+        runs.append(Run(job.name, job.size, job.sample, num_questions, results, run_dir / QUESTION_RESULTS))
     return runs, description
 
 
-def _of_run(
-    model: str,
-    size: str,
-    sample: int,
-    run_dir: Path,
-    study: StudySettings,
-    settings: RunSettings,
-    arguments: TrainingArguments,
-) -> tuple[RunSettings, TrainingArguments]:
-    """The study's settings as one run has them."""
-    arguments = copy.deepcopy(arguments)
+@dataclass(frozen=True)
+class Job:
+    """A run that is to be done; `name` is the model's in the report."""
+
+    model: str
+    name: str
+    size: str
+    sample: int
+
+
+def run_job(prepared: Prepared, job: Job) -> None:
+    """One run, from its sample to its scores."""
+    study, data = prepared.study, prepared.data
+    assert data.train is not None
+    print(f"{job.name}: {job.size} questions, sample {job.sample}", file=sys.stderr)
+    settings, arguments, run_dir = _of_run(job, prepared)
+    examples = draw_sample(data.train.examples, job.size, job.sample, study.sample_seed)
+    run_question_answering(settings, arguments, RunData(QAData(examples), data.evaluation))
+    _tidy(run_dir, study.keep_models)
+
+
+def _of_run(job: Job, prepared: Prepared) -> tuple[RunSettings, TrainingArguments, Path]:
+    """The study's settings as one run has them, and its folder."""
+    arguments, settings = copy.deepcopy(prepared.arguments), prepared.settings
+    run_dir = Path(arguments.output_dir or "") / "runs" / job.name / f"{job.size}-{job.sample}"
     arguments.output_dir = str(run_dir)
-    arguments.seed += sample
-    if size == FULL:
-        arguments.num_train_epochs = study.full_epochs
-    model_settings = dataclasses.replace(settings.model, model_name_or_path=model)
-    return dataclasses.replace(settings, model=model_settings), arguments
+    arguments.seed += job.sample
+    if job.size == FULL:
+        arguments.num_train_epochs = prepared.study.full_epochs
+    model_settings = dataclasses.replace(settings.model, model_name_or_path=job.model)
+    return dataclasses.replace(settings, model=model_settings), arguments, run_dir
 
 
 def _tidy(run_dir: Path, keep_models: bool) -> None:
@@ -122,6 +158,7 @@ def _claim_study(
     assert data.train is not None and data.evaluation is not None
     shared = run_identity(settings, arguments, data.train.examples)
     shared |= dataclasses.asdict(settings.data) | {"evaluation_sha256": content_hash(data.evaluation.examples)}
+    shared["null_score_diff_threshold"] = settings.data.null_threshold
     shared |= {"sample_seed": study.sample_seed, "full_epochs": study.full_epochs, "versions": versions()}
     path = output_dir / STUDY
     if path.is_file():
