@@ -37,7 +37,7 @@ def run_in_processes(
     jobs: Sequence[Any],
     environments: Sequence[dict[str, str]],
 ) -> None:
-    """Calls work(prepare(), job) for each job, in as many processes as there are environments; the first to fail ends all.
+    """Calls work(prepare(), job) for each job, in a process for each environment; the first to fail ends all.
 
     Raises:
       InputError: as `work` raised it; or a process died.

@@ -1,6 +1,7 @@
 """The few-shot protocol: samples, resumption, report, and error classes."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from finetuning import analyze_errors, run_few_shot
 from finetuning.analyze_errors import CLASSES, classify_rows
 from finetuning.qa.questions import QAExample, load_questions
+from finetuning.study import parallel
 from finetuning.study import protocol as few_shot
 from finetuning.study.protocol import FULL, Run, StudySettings, draw_sample
 from finetuning.study.report import (
@@ -85,7 +87,7 @@ def test_a_study_runs_reports_and_goes_on(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(InputError, match="found 99, the training set has 24"):
         study("--sizes 4 99")
     assert not output_dir.exists()
-    study("--sizes 4 full")
+    study("--sizes 4 full --parallel_runs 2 --full_epochs 2.5 --per_device_train_batch_size 8")
     results = json.loads((output_dir / "results.json").read_text(encoding="utf-8"))
     assert [(run["model"], run["size"], run["sample"]) for run in results["runs"]] == [
         *(("Qass", "4", 0), ("Bert", "4", 0), ("Qass", "4", 1), ("Bert", "4", 1)),
@@ -100,19 +102,71 @@ def test_a_study_runs_reports_and_goes_on(tmp_path: Path, monkeypatch: pytest.Mo
     assert "| model | metric | 4 | full |" in report and "Qass − Bert" in report
     assert not list(output_dir.rglob("*.safetensors"))
 
+    runs = {(run["size"], run["sample"]): run["results"] for run in results["runs"]}
+    assert {place: run["seed"] for place, run in runs.items()} == {("4", 0): 42, ("4", 1): 43, ("full", 0): 42}
+    steps = {
+        size: json.loads((output_dir / f"runs/Qass/{size}-0/train_results.json").read_text(encoding="utf-8"))["steps"]
+        for size in ("4", "full")
+    }
+    assert steps == {"4": 2, "full": 8}  # 2.5 epochs of 24 windows in batches of 8
+
     run_again = []
     monkeypatch.setattr(few_shot, "run_question_answering", lambda *_: run_again.append(1))
-    study("--sizes 4 full")
+    shared = " --full_epochs 2.5 --per_device_train_batch_size 8"
+    study("--sizes 4 full" + shared)
     assert not run_again
     with pytest.raises(InputError, match="another study: found learning_rate"):
-        study("--sizes 4 full --learning_rate 1e-4")
+        study("--sizes 4 full --learning_rate 1e-4" + shared)
     qass_folder(tmp_path / "elsewhere" / "Qass")
     with pytest.raises(InputError, match="holds another run: found model_name_or_path"):
-        study(f"--sizes 4 full --models {tmp_path}/elsewhere/Qass {tmp_path}/Bert")
+        study(f"--sizes 4 full --models {tmp_path}/elsewhere/Qass {tmp_path}/Bert" + shared)
     weights = tmp_path / "Bert" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
     with pytest.raises(InputError, match="holds another run: found model_sha256"):
-        study("--sizes 4 full")
+        study("--sizes 4 full" + shared)
+
+
+def test_runs_have_a_gpu_each_or_share_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(parallel.torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(parallel.os, "cpu_count", lambda: 8)
+    assert parallel.places(0, use_cpu=False) == parallel.places(1, use_cpu=True) == [{}]
+    assert parallel.places(3, use_cpu=False) == [{"OMP_NUM_THREADS": "2"}] * 3
+    monkeypatch.setattr(parallel.torch.cuda, "device_count", lambda: 1)
+    assert parallel.places(0, use_cpu=False) == [{}]
+    monkeypatch.setattr(parallel.torch.cuda, "device_count", lambda: 2)
+
+    def gpus(runs: int) -> list[str]:
+        return [place["CUDA_VISIBLE_DEVICES"] for place in parallel.places(runs, use_cpu=False)]
+
+    assert (gpus(0), gpus(1), gpus(3)) == (["0", "1"], ["0"], ["0", "1", "0"])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a, 5")
+    assert gpus(0) == ["GPU-a", "5"] and parallel.places(0, use_cpu=True) == [{}]
+
+
+def ready() -> str:
+    return os.environ.get("PLACE", "none")
+
+
+def note_place(place: str, job: Path) -> None:
+    if job.name == "bad":
+        raise InputError("a clear line")
+    if job.name == "dies":
+        os._exit(3)
+    job.write_text(place)
+
+
+def test_processes_work_where_they_are_put_and_the_first_fault_ends_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parallel, "SECONDS_BETWEEN_LOOKS", 0.2)
+    jobs = [tmp_path / str(i) for i in range(4)]
+    parallel.run_in_processes(ready, note_place, jobs, [{"PLACE": "a"}])
+    assert [job.read_text() for job in jobs] == ["a"] * 4 and "PLACE" not in os.environ
+    with pytest.raises(InputError, match="a clear line"):
+        parallel.run_in_processes(ready, note_place, [tmp_path / "bad", *jobs], [{}])
+    with pytest.raises(InputError, match="ended with status 3"):
+        parallel.run_in_processes(ready, note_place, [tmp_path / "dies", *jobs], [{}])
 
 
 def test_a_study_that_stops_early_scores_the_best_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
