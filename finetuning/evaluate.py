@@ -15,6 +15,7 @@ from typing import Any
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from finetuning.qa.examples import without_lone_surrogates
 from finetuning.qa.metrics import METRICS, evaluate_oracle, evaluate_predictions, parse_metric_names
 from finetuning.qa.questions import load_questions
 from kosplinter_common.cli import InputError, exit_with_one_line
@@ -33,6 +34,7 @@ def main() -> None:
     for question, answer in predictions.items():
         if not isinstance(answer, str):
             raise InputError(f"{flags.predictions}: {question}: found {type(answer).__name__}, expected a text")
+    predictions = {without_lone_surrogates(key): without_lone_surrogates(text) for key, text in predictions.items()}
     data = load_questions(flags.data)
     examples = [example for example in data.examples if example.labelled]
     if not examples:
@@ -44,8 +46,7 @@ def main() -> None:
         if wrong:
             raise InputError(f"{flags.nbest}: {wrong[0]}: expected a list of answers, as in nbest_predictions.json")
         results |= evaluate_oracle(nbest, examples, names[0])
-    if data.faults:
-        results["left_out"] = data.fault_counts()
+    results |= {name: counts for name, counts in (("left_out", data.left_out()), ("mended", data.mended())) if counts}
     json.dump(results, sys.stdout, indent=2, ensure_ascii=False)
     print()
 

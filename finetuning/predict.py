@@ -15,6 +15,7 @@ from pathlib import Path
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from finetuning.qa.examples import without_lone_surrogates
 from finetuning.qa.usage import usage_of
 from kosplinter_common.cli import InputError, exit_with_one_line
 
@@ -79,6 +80,9 @@ def main() -> None:
     answerer = Answerer(flags.model, settings)
 
     def answer(question: str) -> None:
+        if (mended := without_lone_surrogates(question)) != question:  # a terminal's bytes that are no UTF-8
+            question = mended
+            print("question: half a surrogate pair, or a byte that is no UTF-8, became U+FFFD", file=sys.stderr)
         answers = answerer.answer(question, context)
         if flags.json:
             print(json.dumps({"question": question, "answers": answers}, ensure_ascii=False))

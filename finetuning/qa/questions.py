@@ -1,8 +1,4 @@
-"""Questions from the layouts people have, told apart by content.
-
-KorQuAD/SQuAD 1.1, SQuAD 2.0, KLUE-MRC, AI Hub 기계독해 (answers as a list or as one object), MRQA JSONL(.gz), and
-JSONL of {context, question, answer_text, answer_start}.
-"""
+"""Questions from files of any layout (see layouts.py): reading, ids that name one question each, splitting, writing."""
 
 import gzip
 import json
@@ -10,42 +6,17 @@ import random
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from finetuning.qa.examples import MENDED, Fault, QAExample
+from finetuning.qa.layouts import questions_of
 from kosplinter_common.cli import InputError, expand_globs
 
 # The original's preparation ends each question in " [MASK]."; features write the question token themselves.
 PREPARED_SUFFIX = re.compile(r"\s*\[(?:MASK|QUESTION)\]\s*\.?\s*$")
-ID_KEYS = ("id", "qid", "question_id", "guid")
-
-
-@dataclass(frozen=True, slots=True)
-class QAExample:
-    """A question on a context. `spans` are (first character, text) to learn from, `golds` what metrics compare with."""
-
-    id: str
-    question: str
-    context: str
-    spans: tuple[tuple[int, str], ...]
-    golds: tuple[str, ...]
-    article: str
-    labelled: bool = True  # False: a test question, whose answer is not told
-
-    @property
-    def answerable(self) -> bool:
-        return bool(self.golds) or not self.labelled
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """A question that could not be used as it stands, and why."""
-
-    id: str
-    reason: str
-    detail: str = ""
 
 
 @dataclass
@@ -59,6 +30,13 @@ class QAData:
     def fault_counts(self) -> dict[str, int]:
         return dict(Counter(fault.reason for fault in self.faults))
 
+    def left_out(self) -> dict[str, int]:
+        """How many questions are not among the examples, by reason; with them they add up to all that were read."""
+        return dict(Counter(fault.reason for fault in self.faults if fault.reason not in MENDED))
+
+    def mended(self) -> dict[str, int]:
+        return dict(Counter(fault.reason for fault in self.faults if fault.reason in MENDED))
+
 
 def has_unanswerable(examples: Iterable[QAExample]) -> bool:
     return any(not example.answerable for example in examples)
@@ -67,31 +45,56 @@ def has_unanswerable(examples: Iterable[QAExample]) -> bool:
 def load_questions(patterns: str) -> QAData:
     """Reads all files that comma-separated glob patterns name.
 
+    What cannot be read of a file, or is mended, is listed. Ids that start anew in another file are kept apart: there
+    a question whose id is taken by another question gets its file's name before its id.
+
     Raises:
       InputError: a pattern matches nothing; a file is not UTF-8, not JSON, of an unknown layout, or has no question.
     """
     data = QAData()
-    seen: set[str] = set()
+    taken: dict[str, QAExample] = {}
     for path in expand_globs(patterns):
-        before = len(data.examples)
-        for raw in _raw_questions(Path(path)):
-            _add_question(data, raw, seen, path)
-        if len(data.examples) == before:
-            raise InputError(f"{path}: found no usable question ({data.fault_counts() or 'no question at all'})")
+        before, faults = len(data.examples), len(data.faults)
+        own: set[str] = set()  # ids as this file writes them
+        for found in questions_of(_read_content(Path(path)), path):
+            if isinstance(found, Fault):
+                data.faults.append(found)
+            else:
+                _add_question(data, found, taken, own, path)
+        new_faults = data.faults[faults:]
+        known_already = bool(new_faults) and all(fault.reason == "duplicate_id" for fault in new_faults)
+        if len(data.examples) == before and not known_already:
+            raise InputError(f"{path}: " + _why_empty(new_faults))
     return data
 
 
-def _add_question(data: QAData, raw: QAExample, seen: set[str], path: str) -> None:
-    if raw.id in seen:
-        data.faults.append(Fault(raw.id, "duplicate_id", path))
+def _why_empty(faults: list[Fault]) -> str:
+    unreadable = [fault for fault in faults if fault.reason.startswith("unreadable")]
+    if unreadable and len(unreadable) == len(faults):
+        more = f" (and {len(unreadable) - 1} more)" if len(unreadable) > 1 else ""
+        return f"not a layout this reader knows: {unreadable[0].detail}{more}"
+    counts = dict(Counter(fault.reason for fault in faults))
+    return f"found no usable question ({counts or 'no question at all'})"
+
+
+def _add_question(data: QAData, raw: QAExample, taken: dict[str, QAExample], own: set[str], path: str) -> None:
+    question, prepared = PREPARED_SUFFIX.subn("", raw.question)
+    example = replace(raw, question=question.strip())
+    other = taken.get(example.id)
+    if example.id in own or (other and (other.question, other.context) == (example.question, example.context)):
+        data.faults.append(Fault(example.id, "duplicate_id", path))
         return
-    seen.add(raw.id)
+    own.add(example.id)
     if not raw.question.strip():
         data.faults.append(Fault(raw.id, "empty_question", path))
         return
-    question, prepared = PREPARED_SUFFIX.subn("", raw.question)
+    if other:
+        names = (f"{Path(path).name}:{raw.id}", f"{path}:{raw.id}")
+        example = replace(example, id=next(name for name in names if name not in taken))
+        data.faults.append(Fault(raw.id, "id_of_another_file", f"{path}: kept as {example.id}"))
+    taken[example.id] = example
     data.prepared_questions += prepared
-    data.examples.append(replace(raw, question=question.strip()))
+    data.examples.append(example)
 
 
 def _read_text(path: Path) -> str:
@@ -106,23 +109,20 @@ def _read_text(path: Path) -> str:
         raise InputError(f"{path}: broken gzip file ({error})") from error
 
 
-def _raw_questions(path: Path) -> Iterator[QAExample]:
+def _read_content(path: Path) -> Any:
+    """A file's JSON, or the list of its lines' JSON."""
     text = _read_text(path)
     if not text.strip():
         raise InputError(f"{path}: the file is empty, expected questions")
     try:
-        content = json.loads(text)
+        return json.loads(text)
     except json.JSONDecodeError as error:
         lines = text.split("\n")  # not splitlines: JSON strings may hold other line ends as they are
         if not _is_json_object(next(line for line in lines if line.strip())):
             raise InputError(
                 f"{path}: broken JSON at line {error.lineno}, column {error.colno}: {error.msg}"
             ) from error
-        content = [_parse_line(line, number, path) for number, line in enumerate(lines, 1) if line.strip()]
-    try:
-        yield from _questions_of(content, str(path))
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise InputError(f"{path}: not a layout this reader knows ({type(error).__name__}: {error})") from error
+        return [_parse_line(line, number, path) for number, line in enumerate(lines, 1) if line.strip()]
 
 
 def _is_json_object(line: str) -> bool:
@@ -137,114 +137,6 @@ def _parse_line(line: str, number: int, path: Path) -> dict[str, Any]:
         return json.loads(line)
     except json.JSONDecodeError as error:
         raise InputError(f"{path}: broken JSON at line {number}, column {error.colno}: {error.msg}") from error
-
-
-def _questions_of(content: Any, path: str) -> Iterator[QAExample]:
-    if isinstance(content, dict) and "data" in content:
-        yield from _squad_questions(content["data"], path)
-        return
-    rows = content if isinstance(content, list) else [content]
-    rows = [row for row in rows if "header" not in row]
-    for number, row in enumerate(rows):
-        if "qas" in row:
-            yield from _mrqa_questions(row, f"{path}#{number}")
-        elif "paragraphs" in row:
-            yield from _squad_questions([row], f"{path}#{number}")
-        else:
-            yield _flat_question(row, f"{path}#{number}")
-
-
-def _squad_questions(articles: Iterable[dict[str, Any]], path: str) -> Iterator[QAExample]:
-    for number, article in enumerate(articles):
-        name = str(article.get("title") or article.get("doc_id") or article.get("content_id") or f"{path}#{number}")
-        for paragraph_number, paragraph in enumerate(article["paragraphs"]):
-            for question_number, question in enumerate(paragraph["qas"]):
-                impossible = _is_true(question.get("is_impossible"))
-                answers = () if impossible else _answers_of(question.get("answers"))
-                yield QAExample(
-                    id=_id_of(question, f"{path}#{number}.{paragraph_number}.{question_number}"),
-                    question=str(question["question"]),
-                    context=str(paragraph["context"]),
-                    spans=tuple((start, text) for start, text in answers if start >= 0),
-                    golds=tuple(text for _, text in answers),
-                    article=name,
-                    labelled=impossible or question.get("answers") is not None,
-                )
-
-
-def _answers_of(answers: Any) -> tuple[tuple[int, str], ...]:
-    """(first character, text) of a list of objects, of one object, or of columns; −1 where no place is given."""
-    if isinstance(answers, dict) and isinstance(answers.get("text"), list):
-        starts = answers.get("answer_start") or [-1] * len(answers["text"])
-        return tuple((int(start), str(text)) for start, text in zip(starts, answers["text"], strict=True))
-    rows = [answers] if isinstance(answers, dict) else answers or []
-    return tuple((int(row["answer_start"]), str(row["text"])) for row in rows)
-
-
-def _is_true(value: Any) -> bool:
-    return value is True or str(value).lower() == "true"
-
-
-def _id_of(question: dict[str, Any], default: str) -> str:
-    return next((str(question[key]) for key in ID_KEYS if question.get(key) not in (None, "")), default)
-
-
-def _mrqa_questions(row: dict[str, Any], default: str) -> Iterator[QAExample]:
-    context = str(row["context"])
-    for number, question in enumerate(row["qas"]):
-        spans = tuple(_mrqa_spans(question.get("detected_answers") or [], context, row.get("context_tokens")))
-        golds = tuple(str(answer) for answer in question.get("answers") or [text for _, text in spans])
-        yield QAExample(
-            _id_of(question, f"{default}.{number}"),
-            str(question["question"]),
-            context,
-            spans,
-            golds,
-            article=context,
-            labelled=question.keys() & {"answers", "detected_answers"} != set(),
-        )
-
-
-def _mrqa_spans(detected: list[dict[str, Any]], context: str, tokens: list[Any] | None) -> Iterator[tuple[int, str]]:
-    """MRQA's spans are inclusive, in characters or, where those are missing, in its own tokens [text, offset].
-
-    Where a place holds another text than the answer's own (but for case and white space), the answer's own is given,
-    so that the difference comes out where features are built.
-    """
-    for answer in detected:
-        char_spans = answer.get("char_spans")
-        if char_spans is None and tokens is not None:
-            char_spans = [
-                (tokens[first][1], tokens[last][1] + len(tokens[last][0]) - 1)
-                for first, last in answer.get("token_spans") or []
-            ]
-        for first, last in char_spans or []:
-            found = context[int(first) : int(last) + 1]
-            told = str(answer.get("text", found))
-            yield int(first), found if _squeezed(found) == _squeezed(told) else told
-
-
-def _squeezed(text: str) -> str:
-    return "".join(text.split()).casefold()
-
-
-def _flat_question(row: dict[str, Any], default: str) -> QAExample:
-    answers: tuple[tuple[int, str], ...] = ()
-    if "answers" in row:
-        answers = _answers_of(row["answers"])
-    elif row.get("answer_text"):
-        start = row.get("answer_start")
-        answers = ((-1 if start is None else int(start), str(row["answer_text"])),)
-    context = str(row["context"])
-    return QAExample(
-        id=_id_of(row, default),
-        question=str(row["question"]),
-        context=context,
-        spans=tuple((start, text) for start, text in answers if start >= 0),
-        golds=tuple(text for _, text in answers),
-        article=str(row.get("title") or context),
-        labelled=row.keys() & {"answers", "answer_text"} != set(),
-    )
 
 
 def split_by_article(

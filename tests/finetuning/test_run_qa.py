@@ -423,6 +423,44 @@ def test_predict_reads_a_question_as_run_qa_does(
     assert "kept 64" in predicted("누가 " * 40, "--max_seq_length 128")[1]
     with pytest.raises(InputError, match="question is empty"):
         predicted(" [MASK].")
+def test_commands_take_rows_of_the_hub_with_broken_ones_among_them(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two files whose ids start at 0 each, with a plausible answer, half a surrogate pair and nulls."""
+    half = "\ud83d"
+    for name, city in (("a", "대전"), ("b", "부산")):
+        context = f"권도현은 {half}{city}에서 태어났다."
+        row = {"context": context, "question": "어디?", "is_impossible": False}
+        right = {"answers": {"text": [city], "answer_start": [context.index(city)]}}
+        rows = [row | right | {"id": i} for i in range(3)]
+        rows += [row | right | {"id": 3, "is_impossible": True}, row | {"id": 4, "answers": {"text": [None]}}]
+        rows += [row | {"id": 5, "answers": {"text": [city], "answer_start": [None]}}, row | right | {"id": 0}]
+        (tmp_path / f"{name}.json").write_text(json.dumps({"data": rows}))
+    files = f"{tmp_path}/*.json"
+    out = f"--output_dir {tmp_path}/out --max_steps 1 {LEARN} --output_format korquad,squad2"
+    run(f"--model_name_or_path {folder}/qass --train_file {files} --predict_file {files} --do_train --do_eval {out}")
+    predictions, report = read(tmp_path / "out/predictions.json"), read(tmp_path / "out/data_report.json")
+    assert list(predictions) == [*"01235", *(f"b.json:{i}" for i in "01235")]
+    mended = {"lone_surrogate": 12, "answer_start_unreadable": 2, "id_of_another_file": 5}
+    left_out = {"unreadable_question": 2, "duplicate_id": 2}
+    assert report["predict"]["fault_counts"] == mended | left_out
+    assert report["train"]["questions"] == 10 and report["train"]["fault_counts"]["answer_without_offset"] == 2
+
+    right = {key: "" if key[-1] == "3" else ("부산" if "b" in key else "대전") for key in predictions}
+    (tmp_path / "right.txt").write_text(json.dumps(right | {half: half}))
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", f"{tmp_path}/right.txt", files, "--output_format", "squad2"])
+    capsys.readouterr()
+    evaluate.main()
+    scores = json.loads(capsys.readouterr().out)
+    assert (scores["total"], scores["squad2_exact_match"], scores["unanswered"]) == (10, 100.0, 0)
+    assert (scores["left_out"], scores["mended"]) == (left_out, mended)
+
+    (tmp_path / "context.txt").write_text("권도현은 대전에서 태어났다.", encoding="utf-8")
+    command = f"predict.py --model {tmp_path}/out --context_file {tmp_path}/context.txt --json --question"
+    monkeypatch.setattr(sys, "argv", [*command.split(), f"어디{half}?"])
+    predict.main()
+    printed = capsys.readouterr()
+    assert json.loads(printed.out.encode())["question"] == "어디\ufffd?" and "became U+FFFD" in printed.err
 
 
 def test_tensorboard_writes_a_loss_curve_without_tensorflow(folder: Path) -> None:
