@@ -1,22 +1,22 @@
 """Loads any extractive question answering model, with its tokenizer and the input template it was made for."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForQuestionAnswering,
     AutoTokenizer,
     BertConfig,
     BertForQuestionAnswering,
-    PreTrainedModel,
 )
 
 from finetuning.modeling import ModelWithQASSHead, QASSConfig
 from finetuning.qa.features import QUESTION_TOKEN, InputTemplate, OffsetTokenizer, pair_template, question_template
 from finetuning.qa.settings import ModelSettings
+from finetuning.qa.weights import load_weights
 from kosplinter_common.cli import InputError
 
 # Config model types whose models answer with a QASS head, and where that head sits.
@@ -52,6 +52,7 @@ def load_qa_model(settings: ModelSettings, max_seq_length: int) -> QAModel:
         # a new module: initialisation skips parameters that were loaded
         new_head = type(getattr(model, QASS_HEADS[config.model_type]))(config).apply(model._init_weights)
         setattr(model, QASS_HEADS[config.model_type], new_head)
+        print(f"{settings.model_name_or_path}: --initialize_new_qass: the head begins at random", file=sys.stderr)
     return QAModel(model, tokenizer, OffsetTokenizer(tokenizer), template)
 
 
@@ -104,20 +105,16 @@ def _check_sizes(settings: ModelSettings, config: Any, tokenizer: Any, max_seq_l
         raise InputError(f"--max_seq_length: found {max_seq_length}, {path} has positions for {limit}")
 
 
-def _load_model(settings: ModelSettings, config: Any, tokenizer: Any, qass_head: bool) -> PreTrainedModel:
+def _load_model(settings: ModelSettings, config: Any, tokenizer: Any, qass_head: bool) -> Any:
     path = settings.model_name_or_path
     model_class: Any = AutoModelForQuestionAnswering
     if qass_head and config.model_type == "bert":
         model_class = ModelWithQASSHead
-        config = QASSConfig(
-            **{key: value for key, value in config.to_dict().items() if key not in ("model_type", "architectures")},
-            question_token_id=tokenizer.get_vocab()[QUESTION_TOKEN],
-        )
+        values = {key: value for key, value in config.to_dict().items() if key not in ("model_type", "architectures")}
+        config = QASSConfig(**values | {"question_token_id": tokenizer.get_vocab()[QUESTION_TOKEN]})
     elif not qass_head and config.model_type == "qass":
         model_class = BertForQuestionAnswering
         own = ("model_type", "architectures", "question_token_id", "qass_layer_norm_eps")
         config = BertConfig(**{key: value for key, value in config.to_dict().items() if key not in own})
-    try:
-        return model_class.from_pretrained(path, config=config)
-    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
-        raise InputError(f"{path}: cannot load the model: {_first_line(error)}") from error
+    another_head = settings.qass_head is False or settings.initialize_new_qass
+    return load_weights(model_class, path, config, drop_qass_head=another_head)

@@ -230,6 +230,14 @@ def test_korquad_2_is_read_as_the_text_of_its_pages(tmp_path: Path) -> None:
     ]
 
 
+def test_fragments_of_pages_are_told_by_the_layouts_keys(tmp_path: Path) -> None:
+    question = {"id": "1", "question": "무엇?"}
+    answer = {"text": "서울", "answer_start": 6, "html_answer_start": 0}
+    row = {"context": "<b>가</b>서울&amp;"} | question
+    for rows in ({"raw_html": "x", "qas": [question]} | row, [row | {"answer": answer | {"answer_start": 8}}]):
+        assert load(tmp_path, rows).examples[0].context == "가서울&"
+
+
 def test_pages_of_other_data_stay_as_they_are(tmp_path: Path) -> None:
     (example,) = load(tmp_path, [FLAT[0] | {"context": "김민수는 <b>서울</b>에서 &amp;"}]).examples
     assert example.context == "김민수는 <b>서울</b>에서 &amp;"
