@@ -27,6 +27,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--vocab_file", help="default: vocab.txt or tokenizer.json beside the model")
     add("--tf_dump_path", required=True, help="folder to write: model.ckpt, bert_config.json, vocab.txt")
     add("--question_slot", help="token that gives its place to [QUESTION], [unused0] for instance; default: a new row")
+    add("--layer_norm_eps", type=float, help="in place of the config's, in a public system's for QASS too")
     add("--max_projection_error", type=float, help="accept a folded embedding projection off by so much (0.3: 30%%)")
     add("--verify", action=argparse.BooleanOptionalAction, default=True, help="compare the encoders of both frameworks")
     add("--verify_tolerance", type=float, default=1e-4, help="largest absolute difference allowed")

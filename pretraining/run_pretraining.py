@@ -49,9 +49,9 @@ _text("output_dir", "Where checkpoints, metrics.jsonl, training_curve.png and ev
 _text("input_file", "TFRecord files to train on: globs, comma separated.")
 _text("eval_input_file", "Held-out TFRecord files for --do_eval; --input_file where empty.")
 _text("vocab_file", "If given, its SHA-256 must be the one in dataset.json and of the run.")
-_text(
-    "init_checkpoint",
-    "Start a new run from these weights (Google BERT's variable names).",
+_text("init_checkpoint", "Start a new run from these weights (Google BERT's variable names).")
+flags.DEFINE_float(
+    "layer_norm_eps", None, "In place of the config's, in a public system's for QASS too.", lower_bound=0
 )
 flags.DEFINE_enum(
     "initializer",

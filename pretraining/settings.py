@@ -22,6 +22,7 @@ class PretrainingSettings:
     vocab_file: str = ""
     init_checkpoint: str = ""
     initializer: str = "bert"
+    layer_norm_eps: float | None = None  # None: the config's, or what the init_checkpoint's names tell
     max_seq_length: int | None = None
     max_questions_per_seq: int | None = None
     max_predictions_per_seq: int | None = None

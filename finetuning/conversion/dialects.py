@@ -11,12 +11,18 @@ from typing import Any
 from finetuning.conversion import names
 from finetuning.conversion.names import Shape, TorchLayout
 from finetuning.conversion.tensors import Array, Checkpoint, TensorReader
+from finetuning.conversion.vocabulary import PAD, QUESTION, Vocabulary
 from kosplinter_common.cli import InputError
 from kosplinter_common.files import read_json_object
-from pretraining.model.modeling import BertConfig
+from pretraining.model.configuration import (
+    KERAS_LAYER_NORM_EPS,
+    KOSPLINTER_VOCAB_SIZE,
+    OWN_CONFIG_KEY,
+    PUBLIC_LAYER_NORM_EPS,
+    BertConfig,
+    with_layer_norm_eps,
+)
 
-# Only configs of this project have this key: it says that `hidden_act` has Hugging Face's meaning.
-OWN_CONFIG_KEY = "qass_layer_norm_eps"
 _LISTED = 12  # variables that an error names one by one
 _EXAMPLES = 2  # and that the report names, of those ignored for one reason
 
@@ -46,6 +52,10 @@ _TORCH_DIALECTS = (
 )
 
 
+# These speak Hugging Face's terms already.
+_HUGGING_FACE = (Dialect.SPLINTER_HF, Dialect.BERT_TORCH, Dialect.ELECTRA_TORCH)
+
+
 @dataclass(frozen=True)
 class Source:
     """A checkpoint whose every variable is accounted for.
@@ -56,6 +66,7 @@ class Source:
     found: the checkpoint's own name of each parameter it holds.
     ignored: the checkpoint's other variables, with the reason why each is not needed.
     computed: parameters that are not read but made here: a new head, a table with a row added.
+    epsilon_origin: what the epsilons of layer norms were taken from; no tensor tells them, and verification cannot.
     """
 
     dialect: Dialect
@@ -66,6 +77,7 @@ class Source:
     found: dict[str, str]
     ignored: dict[str, str]
     computed: dict[str, Array] = field(default_factory=dict)
+    epsilon_origin: str = ""
 
     @property
     def has_head(self) -> bool:
@@ -112,18 +124,27 @@ def detect(
     return (Dialect.OWN_TF if config_is_ours else Dialect.SPLINTER_TF), None
 
 
-def open_source(checkpoint: Checkpoint, reader: TensorReader, config_path: Path, overrides: dict[str, Any]) -> Source:
+def open_source(
+    checkpoint: Checkpoint,
+    reader: TensorReader,
+    config_path: Path,
+    overrides: dict[str, Any],
+    vocabulary: Vocabulary | None = None,
+) -> Source:
     """Detects the dialect, reads the config by its rule, and accounts for every variable.
 
     Args:
       overrides: layer_norm_eps and hidden_act that stand above the config's; None where not given.
+      vocabulary: by which KoSplinter's weights are known under other names.
 
     Raises:
-      InputError: variables missing, unknown, twice or of another shape; the message lists names and shapes.
+      InputError: the epsilon of the layer norms cannot be told; variables missing, unknown, twice or of another shape:
+        the message lists names and shapes.
     """
     values = read_json_object(config_path, "a config")
     dialect, layout = detect(checkpoint, reader.shapes, OWN_CONFIG_KEY in values)
     config = _read_config(dialect, config_path, values, overrides)
+    origin = _epsilon_origin(dialect, config_path, values, overrides, vocabulary)
     expected = names.encoder_shapes(
         config.vocab_size,
         config.hidden_size,
@@ -141,18 +162,17 @@ def open_source(checkpoint: Checkpoint, reader: TensorReader, config_path: Path,
         expected[names.TOKEN_TYPE_EMBEDDINGS] = (rows, expected[names.WORD_EMBEDDINGS][1])
         _check_shapes(checkpoint, {names.TOKEN_TYPE_EMBEDDINGS: (rows, columns)}, expected)
         config = dataclasses.replace(config, type_vocab_size=rows)
-    return Source(dialect, config, reader, layout, expected, found, ignored)
+    return Source(dialect, config, reader, layout, expected, found, ignored, epsilon_origin=origin)
 
 
 def _read_config(dialect: Dialect, path: Path, values: dict[str, Any], overrides: dict[str, Any]) -> BertConfig:
     """The config with overrides. BertConfig's rule holds for TensorFlow's dialects and for the original's state
     dicts; the other PyTorch dialects speak Hugging Face's terms already."""
     given = {name: value for name, value in overrides.items() if value is not None}
-    hugging_face = dialect in (Dialect.SPLINTER_HF, Dialect.BERT_TORCH, Dialect.ELECTRA_TORCH)
-    if OWN_CONFIG_KEY in values or not hugging_face:
+    if OWN_CONFIG_KEY in values or dialect not in _HUGGING_FACE:
         config = BertConfig.from_json_file(path, keras_layer_norm=dialect is Dialect.KERAS_TF)
-        if OWN_CONFIG_KEY not in values and "layer_norm_eps" in given:
-            given[OWN_CONFIG_KEY] = given["layer_norm_eps"]  # a public system has one epsilon for both
+        if "layer_norm_eps" in given:
+            config = with_layer_norm_eps(config, given["layer_norm_eps"], OWN_CONFIG_KEY in values)
         return dataclasses.replace(config, **given)
     known = {field.name for field in dataclasses.fields(BertConfig)}
     try:
@@ -165,6 +185,42 @@ def _read_config(dialect: Dialect, path: Path, values: dict[str, Any], overrides
             "the erf form ('gelu'); say with --hidden_act which one both shall have"
         )
     return config
+
+
+def _epsilon_origin(
+    dialect: Dialect, path: Path, values: dict[str, Any], overrides: dict[str, Any], vocabulary: Vocabulary | None
+) -> str:
+    """A sentence about what the epsilons were taken from.
+
+    Raises:
+      InputError: names, config and vocabulary point to different epsilons, and the user names none.
+    """
+    if overrides.get("layer_norm_eps") is not None:
+        return "as --layer_norm_eps says"
+    told, ours, keras = values.get("layer_norm_eps"), OWN_CONFIG_KEY in values, dialect is Dialect.KERAS_TF
+    if keras and ours and told != KERAS_LAYER_NORM_EPS:
+        raise _unknown_epsilon(path, f"found {told} there, and names that Keras gives ({KERAS_LAYER_NORM_EPS:g})")
+    if keras:
+        return "assumed: Keras's default, as the layer norms are named layer_normalization_K"
+    if ours:
+        return f"as {path.name} says"
+    if vocabulary is not None and _is_kosplinters(vocabulary):
+        names = f"names of a system with {told or PUBLIC_LAYER_NORM_EPS:g}, which a renamed KoSplinter has too"
+        raise _unknown_epsilon(path, f"found KoSplinter's vocabulary ({KERAS_LAYER_NORM_EPS:g}) and {names}")
+    if dialect in _HUGGING_FACE:
+        return f"as {path.name} says; QASS's is Hugging Face's"
+    if told not in (None, PUBLIC_LAYER_NORM_EPS):
+        raise _unknown_epsilon(path, f"found {told} there, and names of a system with {PUBLIC_LAYER_NORM_EPS:g}")
+    return "assumed: the original Splinter's, as the layer norms are named LayerNorm and the config is a public one"
+
+
+def _unknown_epsilon(path: Path, found: str) -> InputError:
+    return InputError(f"{path}: the layer norms' epsilon: {found}; expected --layer_norm_eps with the one of training")
+
+
+def _is_kosplinters(vocabulary: Vocabulary) -> bool:
+    """KoELECTRA's vocabulary behind a [QUESTION]: no other public system has it."""
+    return len(vocabulary) == KOSPLINTER_VOCAB_SIZE and vocabulary.tokens[:2] == (QUESTION, PAD)
 
 
 def _projected_shapes(config: BertConfig, embedding_size: int) -> dict[str, Shape]:

@@ -120,6 +120,7 @@ def _architecture(source: Source, vocabulary: Vocabulary, notes: list[str]) -> s
         "activation": config.hidden_act,
         "layer-norm epsilon of the encoder": f"{config.layer_norm_eps:g}",
         "layer-norm epsilon of QASS": f"{config.qass_layer_norm_eps:g}",
+        "epsilons": source.epsilon_origin,
         "vocabulary": f"{Path(vocabulary.path).name}, {len(vocabulary):,} WordPieces",
         "[QUESTION] and [PAD]": f"{vocabulary.id_of(QUESTION)} and {vocabulary.id_of(PAD)}",
         "parameters": f"{sum(_size(shape) for shape in source.shapes.values()):,}",
@@ -138,6 +139,7 @@ def _exactness(source: Source, format: Format, reports: tuple[Report, Report | N
         )
     if reports is None:
         return "\n\n".join([*text, "The conversion was not verified."])
+    text.append(f"Verification shows that each tensor is in its place; the epsilons are {source.epsilon_origin}.")
     exact, stock = reports
     text.append("Weights, in this project's model, against the TensorFlow graph:\n\n" + _bullets(exact.lines()))
     if stock is not None:

@@ -49,6 +49,7 @@ class BackConversionConfig:
     bert_config_file: str | None = None
     vocab_file: str | None = None
     question_slot: str | None = None
+    layer_norm_eps: float | None = None
     max_projection_error: float = EXACT_FOLD_ERROR
     verify: bool = True
     verify_tolerance: float = TOLERANCE
@@ -66,8 +67,11 @@ def convert(config: BackConversionConfig) -> None:
     given = find_vocabulary(config.vocab_file, checkpoint.folder)
     given.require([token for token in SPECIAL_TOKENS if token != QUESTION])
     config_path = find_config(config.bert_config_file, checkpoint.folder)
-    original = open_source(checkpoint, open_reader(checkpoint), config_path, {})
+    original = open_source(
+        checkpoint, open_reader(checkpoint), config_path, {"layer_norm_eps": config.layer_norm_eps}, given
+    )
     print(f"{original.reader.path}: {original.dialect.value}")
+    print(f"epsilon: {original.config.layer_norm_eps:g}, {original.epsilon_origin}")
     for line in describe_ignored(original.ignored):
         print(line)
     if original.config.vocab_size != len(given):

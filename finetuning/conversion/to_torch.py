@@ -77,10 +77,11 @@ def load_source(checkpoint: Checkpoint, config: ConversionConfig, vocabulary: Vo
     """Opens a checkpoint, says what it is, and holds its config against the vocabulary."""
     overrides = {name: getattr(config, name) for name in ("layer_norm_eps", "qass_layer_norm_eps", "hidden_act")}
     config_path = find_config(config.bert_config_file, checkpoint.folder)
-    source = open_source(checkpoint, open_reader(checkpoint, config.average_last), config_path, overrides)
+    source = open_source(checkpoint, open_reader(checkpoint, config.average_last), config_path, overrides, vocabulary)
     print(f"{source.reader.path}: {source.dialect.value}")
     found = source.config
-    print(f"GELU: {found.hidden_act}; epsilon: {found.layer_norm_eps:g}, in QASS {found.qass_layer_norm_eps:g}")
+    epsilons = f"{found.layer_norm_eps:g}, in QASS {found.qass_layer_norm_eps:g}"
+    print(f"GELU: {found.hidden_act}; epsilon: {epsilons}, {source.epsilon_origin}")
     for line in describe_ignored(source.ignored):
         print(line)
     if found.vocab_size != len(vocabulary):
@@ -114,6 +115,6 @@ def verification_batch(config: ConversionConfig, source: Source, vocabulary: Voc
 
 
 def _print_reports(exact: Report, stock: Report | None) -> None:
-    print("verified: " + "; ".join(exact.lines()))
+    print("verified (names and shapes; the epsilons are taken as given): " + "; ".join(exact.lines()))
     if stock is not None:
         print("stock class: " + "; ".join(stock.lines()))

@@ -11,6 +11,8 @@ from kosplinter_common.files import read_json_object
 OWN_CONFIG_KEY = "qass_layer_norm_eps"
 PUBLIC_LAYER_NORM_EPS = 1e-12
 KERAS_LAYER_NORM_EPS = 1e-3
+# Pieces of KoELECTRA's vocabulary, which KoSplinter has: layer norms trained with 1e-3, whatever their names are now.
+KOSPLINTER_VOCAB_SIZE = 35_000
 TANH_GELU = "gelu_pytorch_tanh"
 
 ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu", "tanh")
@@ -87,6 +89,17 @@ class BertConfig:
             return cls(**fields)
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
+
+
+def with_layer_norm_eps(config: BertConfig, epsilon: float, config_is_ours: bool) -> BertConfig:
+    """The config with another epsilon: of the encoder, and in a public system, which has one for both, of QASS too."""
+    qass = config.qass_layer_norm_eps if config_is_ours else epsilon
+    return dataclasses.replace(config, layer_norm_eps=epsilon, qass_layer_norm_eps=qass)
+
+
+def is_own_config(path: str | Path) -> bool:
+    """Whether a config is one of this project, which says itself what its epsilons are."""
+    return OWN_CONFIG_KEY in read_json_object(Path(path), "a config")
 
 
 def _is_number(value: object) -> bool:

@@ -7,6 +7,14 @@ import tensorflow as tf
 from absl import logging
 
 from kosplinter_common.cli import InputError
+from pretraining.model.configuration import (
+    KERAS_LAYER_NORM_EPS,
+    KOSPLINTER_VOCAB_SIZE,
+    PUBLIC_LAYER_NORM_EPS,
+    BertConfig,
+    is_own_config,
+    with_layer_norm_eps,
+)
 from pretraining.model.replicas import variable_name
 
 # Keras counts its layer norms through the graph: layer_normalization, layer_normalization_1, ...
@@ -57,6 +65,40 @@ def list_checkpoint(path: str) -> dict[str, list[int]]:
         return dict(tf.train.list_variables(path))
     except (tf.errors.OpError, ValueError) as error:
         raise InputError(f"{path}: not a readable TensorFlow checkpoint: {error}") from error
+
+
+def config_of_start(config_path: str, checkpoint: dict[str, list[int]], layer_norm_eps: float | None) -> BertConfig:
+    """The config of a run that starts from a checkpoint, with the epsilon that its layer norms were trained with.
+
+    Names cannot always tell it: KoSplinter's own notebook renames Keras's layer norms (1e-3) to the original's (1e-12).
+
+    Args:
+      checkpoint: {variable name: shape}.
+      layer_norm_eps: what the user says it was, or None.
+
+    Raises:
+      InputError: the config does not tell the epsilon, the names are the original's and the vocabulary KoSplinter's.
+    """
+    keras = any(_KERAS_LAYER_NORM.search(name) for name in checkpoint)
+    config = BertConfig.from_json_file(config_path, keras_layer_norm=keras)
+    ours = is_own_config(config_path)
+    if layer_norm_eps is not None:
+        return with_layer_norm_eps(config, layer_norm_eps, ours)
+    if not ours and not keras and config.vocab_size == KOSPLINTER_VOCAB_SIZE:
+        raise InputError(
+            f"--init_checkpoint: found layer norms named LayerNorm and {config.vocab_size:,} pieces: the original's "
+            f"epsilon is {PUBLIC_LAYER_NORM_EPS:g}, a renamed KoSplinter's {KERAS_LAYER_NORM_EPS:g}; expected "
+            "--layer_norm_eps with the one it was trained with"
+        )
+    if ours and keras and config.layer_norm_eps != KERAS_LAYER_NORM_EPS:
+        logging.warning(
+            "epsilon %g as %s says, though layer norms named layer_normalization_K were trained with Keras's %g",
+            *(config.layer_norm_eps, config_path, KERAS_LAYER_NORM_EPS),
+        )
+    elif not ours:
+        names = "layer_normalization_K" if keras else "LayerNorm"
+        logging.info("epsilon %g, assumed from layer norms named %s", config.layer_norm_eps, names)
+    return config
 
 
 def init_from_checkpoint(path: str) -> None:

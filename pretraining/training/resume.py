@@ -11,7 +11,7 @@ from absl import logging
 from kosplinter_common.cli import InputError
 from pretraining.input import storage
 from pretraining.input.record_files import Dataset
-from pretraining.model.configuration import BertConfig
+from pretraining.model.configuration import BertConfig, is_own_config
 from pretraining.settings import PretrainingSettings
 
 RUN_FILE = "run.json"
@@ -40,6 +40,17 @@ def _describe_model(config: BertConfig, data: Dataset) -> dict[str, Any]:
     """What training and evaluation must agree in."""
     sizes = {f"config {name}": value for name, value in dataclasses.asdict(config).items()}
     return sizes | ({_VOCABULARY: data.vocab_sha256} if data.vocab_sha256 else {})
+
+
+def with_epsilons_of_run(folder: str, config_path: str) -> BertConfig:
+    """A config; where it leaves its epsilons to the checkpoint that a run starts from, they are those of the run."""
+    config = BertConfig.from_json_file(config_path)
+    path = storage.join(folder, RUN_FILE)
+    if is_own_config(config_path) or not tf.io.gfile.exists(path):
+        return config
+    names = ("layer_norm_eps", "qass_layer_norm_eps")
+    began = storage.read_json(path)["fixed"]
+    return dataclasses.replace(config, **{name: began.get(f"config {name}", getattr(config, name)) for name in names})
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from pretraining.input.record_faults import find_fault
 from pretraining.input.record_files import Dataset
 from pretraining.model import flops
 from pretraining.model.configuration import BertConfig
-from pretraining.model.initialization import list_checkpoint
+from pretraining.model.initialization import config_of_start, list_checkpoint
 from pretraining.settings import PretrainingSettings
 from pretraining.training import checkpoints, following, resume
 from pretraining.training.devices import check_devices
@@ -59,9 +59,10 @@ def prepare(settings: PretrainingSettings) -> Run:
       InputError: flags, config, vocabulary, records and checkpoint that disagree.
     """
     check_devices(settings)
-    config = BertConfig.from_json_file(settings.bert_config_file)
+    checkpoint = checkpoints.newest_whole_checkpoint(settings.output_dir, repair=settings.do_train and is_chief())
+    config = _config(settings, checkpoint)
     if not settings.do_train:
-        return _prepare_evaluation(settings, config)
+        return _prepare_evaluation(settings, config, checkpoint)
     train_data = _open(settings.input_file, settings, config)
     eval_data = None
     if settings.do_eval:
@@ -70,16 +71,12 @@ def prepare(settings: PretrainingSettings) -> Run:
         record_files.check_same_vocabulary(train_data, eval_data)
         _check_evaluated(settings, eval_data)
         resume.warn_of_trained_records(eval_data, train_data.sums)
-    checkpoint = checkpoints.newest_whole_checkpoint(settings.output_dir, repair=is_chief())
-    if settings.init_checkpoint and not checkpoint:
-        list_checkpoint(settings.init_checkpoint)
     resumed = _check_resume(settings, config, train_data, checkpoint)
     return Run(settings, config, train_data, eval_data, checkpoint, resumed)
 
 
-def _prepare_evaluation(settings: PretrainingSettings, config: BertConfig) -> Run:
+def _prepare_evaluation(settings: PretrainingSettings, config: BertConfig, checkpoint: str | None) -> Run:
     """Of evaluation without training: nothing is written, and everything must be the run's."""
-    checkpoint = checkpoints.newest_whole_checkpoint(settings.output_dir, repair=False)
     if not checkpoint:
         raise InputError(f"--do_eval without --do_train: found no checkpoint in {settings.output_dir}")
     checkpoints.check_sizes(checkpoint, config)
@@ -96,6 +93,16 @@ def _prepare_evaluation(settings: PretrainingSettings, config: BertConfig) -> Ru
 def _check_evaluated(settings: PretrainingSettings, data: Dataset) -> None:
     logging.info("Checking the evaluation's records")
     record_files.check_all_records(data, settings.max_eval_steps * settings.eval_batch_size)
+
+
+def _config(settings: PretrainingSettings, checkpoint: str | None) -> BertConfig:
+    """Its epsilons are the flag's, else those that a run began with, else what --init_checkpoint tells."""
+    path, start = settings.bert_config_file, settings.init_checkpoint
+    if settings.layer_norm_eps is not None or (start and not checkpoint):
+        return config_of_start(
+            path, list_checkpoint(start) if start and not checkpoint else {}, settings.layer_norm_eps
+        )
+    return resume.with_epsilons_of_run(settings.output_dir, path) if checkpoint else BertConfig.from_json_file(path)
 
 
 def _open(patterns: str, settings: PretrainingSettings, config: BertConfig) -> Dataset:

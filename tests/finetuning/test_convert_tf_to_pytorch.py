@@ -1,5 +1,6 @@
 """Every dialect and format against the dialect's own graph, and every fault with its own error."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -12,7 +13,8 @@ import torch
 from safetensors.torch import load_file
 from transformers import SplinterForQuestionAnswering
 
-from finetuning.conversion import to_torch
+from finetuning.conversion import to_tensorflow, to_torch
+from finetuning.conversion.to_tensorflow import BackConversionConfig
 from finetuning.conversion.to_torch import convert
 from finetuning.convert_tf_to_pytorch import main
 from finetuning.modeling import ModelWithQASSHead
@@ -199,6 +201,90 @@ def test_overrides_and_the_rule_for_configs(tiny: dict[str, TinyCheckpoint], tmp
     assert written("own", qass_layer_norm_eps=1e-6) == ("gelu", 1e-12, 1e-6)
     with pytest.raises(InputError, match="hidden_act: found 'gleu'"):
         written("own", hidden_act="gleu")
+
+
+def with_kosplinters_vocabulary(checkpoint: TinyCheckpoint, folder: Path) -> None:
+    """A checkpoint of 35,000 pieces, the first those of KoSplinter, with its config and vocabulary."""
+    name, size = "bert/embeddings/word_embeddings", 35_000
+    words = checkpoint.variables[name]
+    lm_bias = {"cls/predictions/output_bias": np.zeros(size, np.float32)}
+    more = np.zeros((size - len(words), words.shape[1]), np.float32)
+    slots = {key: values for key, values in checkpoint.variables.items() if not key.endswith(("adam_m", "adam_v"))}
+    folder.mkdir()
+    save_variables(folder / "model.ckpt-1", slots | {name: np.concatenate([words, more])} | lm_bias)
+    config = json.loads(checkpoint.config.read_text()) | {"vocab_size": size}
+    (folder / "bert_config.json").write_text(json.dumps(config))
+    write_vocabulary(folder / "vocab.txt", vocabulary(size=size))
+
+
+def original_state_dict(folder: Path) -> dict[str, torch.Tensor]:
+    """A converted model's weights as the original's PyTorch code names and holds them."""
+    state = {}
+    for name, values in load_file(folder / "model.safetensors").items():
+        original = name.replace("qass.", "cls.span_predictions.")
+        is_classifier = "classifier" in name
+        state[original.removesuffix(".weight") if is_classifier else original] = values.T if is_classifier else values
+    return state
+
+
+def test_epsilons_are_said_with_what_they_are_taken_from(
+    tiny: dict[str, TinyCheckpoint], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for dialect, said in (
+        ("own", "1e-12, in QASS 1e-05, as bert_config.json says"),
+        ("splinter", "1e-12, in QASS 1e-12, assumed: the original Splinter's, as the layer norms are named LayerNorm"),
+        ("kosplinter", "0.001, in QASS 0.001, assumed: Keras's default, as the layer norms are named layer_norm"),
+    ):
+        convert(config_for(tiny[dialect], tmp_path / "out", verify=dialect == "splinter"))
+        printed, card = capsys.readouterr().out, (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+        assert f"epsilon: {said}" in printed and said.split(", ", 2)[2] in card
+        assert ("the epsilons are taken as given" in printed) == (dialect == "splinter")
+    convert(config_for(tiny["splinter"], tmp_path / "out", layer_norm_eps=1e-3))
+    assert "epsilon: 0.001, in QASS 0.001, as --layer_norm_eps says" in capsys.readouterr().out
+
+
+def test_a_renamed_kosplinter_is_asked_about(tiny: dict[str, TinyCheckpoint], tmp_path: Path) -> None:
+    """KoSplinter's notebook gives its layer norms the original's names: only the vocabulary is left to know it by."""
+    with_kosplinters_vocabulary(tiny["splinter"], tmp_path / "renamed")
+    given = {"bert_config_file": None, "vocab_file": None, "checkpoint": str(tmp_path / "renamed")}
+    config = config_for(tiny["splinter"], tmp_path / "out", **given)
+    with pytest.raises(InputError, match=r"found KoSplinter's vocabulary \(0\.001\).*expected --layer_norm_eps"):
+        convert(config)
+    assert not (tmp_path / "out").exists()
+    convert(dataclasses.replace(config, layer_norm_eps=1e-3))
+    written = json.loads((tmp_path / "out" / "config.json").read_text(encoding="utf-8"))
+    assert written["layer_norm_eps"] == written["qass_layer_norm_eps"] == 1e-3
+    convert(dataclasses.replace(config, checkpoint=str(tmp_path / "out"), output=str(tmp_path / "again")))
+
+    (tmp_path / "bin").mkdir()
+    torch.save(original_state_dict(tmp_path / "out"), tmp_path / "bin" / "pytorch_model.bin")
+    for name in ("bert_config.json", "vocab.txt"):
+        (tmp_path / "bin" / name).write_bytes((tmp_path / "renamed" / name).read_bytes())
+    with pytest.raises(InputError, match=r"found KoSplinter's vocabulary .*expected --layer_norm_eps"):
+        convert(dataclasses.replace(config, checkpoint=str(tmp_path / "bin")))
+    back = BackConversionConfig(str(tmp_path / "bin"), str(tmp_path / "init"), verify=False)
+    with pytest.raises(InputError, match=r"found KoSplinter's vocabulary .*expected --layer_norm_eps"):
+        to_tensorflow.convert(back)
+    to_tensorflow.convert(dataclasses.replace(back, layer_norm_eps=1e-3))
+    written = json.loads((tmp_path / "init" / "bert_config.json").read_text(encoding="utf-8"))
+    assert written["layer_norm_eps"] == written["qass_layer_norm_eps"] == 1e-3
+
+
+@pytest.mark.parametrize(
+    ("dialect", "told", "message"),
+    [
+        ("splinter", {"layer_norm_eps": 1e-3}, "found 0.001 there, and names of a system with 1e-12"),
+        ("kosplinter", {"layer_norm_eps": 1e-12, "qass_layer_norm_eps": 1e-12}, "found 1e-12 there, and names that"),
+    ],
+)
+def test_names_and_configs_that_tell_different_epsilons_are_refused(
+    dialect: str, told: dict[str, float], message: str, tiny: dict[str, TinyCheckpoint], tmp_path: Path
+) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(json.loads(tiny[dialect].config.read_text()) | told))
+    with pytest.raises(InputError, match=message):
+        convert(config_for(tiny[dialect], tmp_path / "out", bert_config_file=str(config)))
+    convert(config_for(tiny[dialect], tmp_path / "out", bert_config_file=str(config), layer_norm_eps=1e-6))
 
 
 def test_config_and_vocabulary_must_agree(tiny: dict[str, TinyCheckpoint], tmp_path: Path) -> None:

@@ -423,6 +423,8 @@ def test_predict_reads_a_question_as_run_qa_does(
     assert "kept 64" in predicted("누가 " * 40, "--max_seq_length 128")[1]
     with pytest.raises(InputError, match="question is empty"):
         predicted(" [MASK].")
+
+
 def test_commands_take_rows_of_the_hub_with_broken_ones_among_them(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,5 +1,6 @@
 """--init_checkpoint: every variable accounted for."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,9 @@ import pytest
 import tensorflow as tf
 
 from kosplinter_common.cli import InputError
-from pretraining.model.initialization import assign, init_from_checkpoint, list_checkpoint
+from pretraining.model.initialization import assign, config_of_start, init_from_checkpoint, list_checkpoint
+from pretraining.settings import PretrainingSettings
+from pretraining.training import run
 
 GRAPH = {"bert/a/kernel": [2, 3], "bert/a/LayerNorm/gamma": [3], "cls/b": [3]}
 
@@ -34,6 +37,61 @@ def test_other_shapes_and_other_models_are_named() -> None:
         assign(GRAPH, {"bert/a/kernel": [5, 3]}, "ckpt")
     with pytest.raises(InputError, match="found none of this model's variables"):
         assign(GRAPH, {"resnet/kernel": [5, 3]}, "ckpt")
+
+
+KOSPLINTER = {"vocab_size": 35_000}
+OURS = {"qass_layer_norm_eps": 1e-5}
+
+
+@pytest.mark.parametrize(
+    ("names", "config", "flag", "expected", "said"),
+    [
+        ("layer_normalization_3", {}, None, (1e-3, 1e-3), "named layer_normalization_K"),
+        ("LayerNorm", {}, None, (1e-12, 1e-12), "named LayerNorm"),
+        ("LayerNorm", {}, 1e-3, (1e-3, 1e-3), ""),
+        ("LayerNorm", KOSPLINTER, None, None, ""),
+        ("LayerNorm", KOSPLINTER, 1e-3, (1e-3, 1e-3), ""),
+        ("layer_normalization", KOSPLINTER, None, (1e-3, 1e-3), "named layer_normalization_K"),
+        ("LayerNorm", KOSPLINTER | OURS, None, (1e-12, 1e-5), ""),
+        ("layer_normalization", OURS, None, (1e-12, 1e-5), "were trained with Keras's 0.001"),
+        ("layer_normalization", OURS, 1e-3, (1e-3, 1e-5), ""),
+    ],
+)
+def test_epsilons_of_a_start(
+    names: str,
+    config: dict[str, float],
+    flag: float | None,
+    expected: tuple[float, float] | None,
+    said: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"vocab_size": 60} | config))
+    variables = {f"bert/embeddings/{names}/gamma": [3]}
+    if expected is None:
+        with pytest.raises(InputError, match="expected --layer_norm_eps with the one"):
+            config_of_start(str(path), variables, flag)
+        return
+    with caplog.at_level("INFO", "absl"):
+        found = config_of_start(str(path), variables, flag)
+    assert (found.layer_norm_eps, found.qass_layer_norm_eps) == expected
+    assert said in caplog.text and bool(said) == ("epsilon" in caplog.text)
+
+
+def test_a_run_takes_its_epsilon_from_where_it_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "config.json").write_text('{"vocab_size": 60}')
+    variables = {"bert/embeddings/layer_normalization/gamma": [3]}
+    monkeypatch.setattr(run, "list_checkpoint", lambda path: variables)
+    monkeypatch.setattr(run.checkpoints, "newest_whole_checkpoint", lambda folder: "model.ckpt-1")
+    monkeypatch.setattr(run, "_open", lambda *given: None)
+    given = {"bert_config_file": str(tmp_path / "config.json"), "output_dir": str(tmp_path), "do_eval": True}
+
+    def epsilon(**more: object) -> float:
+        settings = PretrainingSettings(**given | {"input_file": "x"} | more)
+        return run.prepare(settings).config.layer_norm_eps
+
+    assert (epsilon(), epsilon(init_checkpoint="x"), epsilon(layer_norm_eps=1e-6)) == (1e-12, 1e-3, 1e-6)
 
 
 def test_values_arrive(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
