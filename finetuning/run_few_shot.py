@@ -6,7 +6,7 @@
 
 Takes every flag of run_qa.py. Several GPUs do one run each at a time (--parallel_runs). OUT gets samples/, runs/,
 results.json, results.md and learning_curve.png; the same command again goes on where it was interrupted, and models or
-sizes may be added to it.
+sizes may be named later: the report has all of them.
 """
 
 import dataclasses

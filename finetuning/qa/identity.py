@@ -26,6 +26,7 @@ TRAINING_KEYS = (
     *("weight_decay", "lr_scheduler_type", "optim", "seed", "bf16", "fp16", "train_sampling_strategy", "max_grad_norm"),
     *("warmup_steps", "adam_beta1", "adam_beta2", "adam_epsilon", "label_smoothing_factor", "world_size"),
 )
+PATH_KEYS = ("model_name_or_path", "tokenizer_name")
 DATA_KEYS = ("max_seq_length", "doc_stride", "max_query_length")
 SCHEDULE_KEYS = ("warmup_ratio", "min_steps", "early_stopping_patience")
 
@@ -40,7 +41,8 @@ class RunSettings:
 def run_identity(settings: RunSettings, arguments: TrainingArguments, train: list[QAExample]) -> dict[str, Any]:
     """What must be equal for a training to be the same training."""
     identity = dataclasses.asdict(settings.model) | {"train_sha256": content_hash(train)}
-    identity["model_sha256"] = _model_sums(settings.model.model_name_or_path)
+    identity |= {key: place_of(identity[key]) for key in PATH_KEYS}
+    identity |= model_identity(settings.model.model_name_or_path)
     identity |= {key: getattr(settings.data, key) for key in DATA_KEYS}
     identity |= {key: getattr(settings.schedule, key) for key in SCHEDULE_KEYS}
     identity |= {key: getattr(arguments, key) for key in TRAINING_KEYS}
@@ -53,10 +55,16 @@ def content_hash(examples: list[QAExample]) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _model_sums(model: str) -> list[str]:
-    """SHA-256 of a model folder's config and weights; none of a model of the hub."""
-    folder = Path(model)
-    return [file_sha256(path) for path in sorted([*folder.glob("config.json"), *folder.glob("*.safetensors")])]
+def place_of(model: str | None) -> str | None:
+    """A model folder by its whole path, however it was named; a hub name as it is."""
+    return str(Path(model).resolve()) if model and Path(model).is_dir() else model
+
+
+def model_identity(model: str) -> dict[str, Any]:
+    """Where a model is, and SHA-256 of its config and weights; no sums where it is a hub's, or none is named."""
+    folder, patterns = Path(model), ("config.json", "*.safetensors", "pytorch_model*.bin")
+    paths = sorted(path for pattern in patterns for path in folder.glob(pattern)) if model else []
+    return {"model_name_or_path": place_of(model), "model_sha256": [file_sha256(path) for path in paths]}
 
 
 def clear(output_dir: Path) -> None:
@@ -78,9 +86,10 @@ def check_same_run(output_dir: Path, identity: dict[str, Any]) -> None:
         return
     previous = json.loads(path.read_text(encoding="utf-8"))
     for key, value in identity.items():
-        if previous.get(key) != value:
+        found = previous.get(key)
+        if (place_of(found) if key in PATH_KEYS else found) != value:
             raise InputError(
-                f"{output_dir} holds another run: found {key} {previous.get(key)!r}, expected {value!r}; "
+                f"{output_dir} holds another run: found {key} {found!r}, expected {value!r}; "
                 "choose another folder or say --overwrite_output_dir"
             )
 
@@ -93,7 +102,7 @@ def check_output_of_evaluation(output_dir: Path, settings: RunSettings) -> None:
             raise InputError(f"{output_dir} holds the training of another model than {model}; choose another folder")
     elif results.is_file() and not settings.schedule.overwrite_output_dir:
         found = json.loads(results.read_text(encoding="utf-8")).get("model")
-        if found != model:
+        if place_of(found) != place_of(model):
             raise InputError(f"{output_dir} holds answers of {found}, not of {model}; choose another folder")
     hide_sep = usage_of(model).get("hide_sep", settings.model.hide_sep)
     if hide_sep != settings.model.hide_sep:

@@ -43,14 +43,17 @@ class _Row:
     mrqa: bool = False
 
 
-def questions_of(content: Any, path: str) -> Iterator[QAExample | Fault]:
-    """The questions of a file's JSON, and the faults of those that are left out or were mended."""
+def questions_of(content: Any, name: str) -> Iterator[QAExample | Fault]:
+    """The questions of a file's JSON, and the faults of those that are left out or were mended.
+
+    name: of the file; rows and questions without an id are called by it and their place, from 0: `name#3.0`.
+    """
     if isinstance(content, dict) and "data" in content:
         content = content["data"]
     rows = content if isinstance(content, list) else [content]
     mrqa = False
     for number, row in enumerate(rows):
-        place = f"{path}#{number}"
+        place = f"{name}#{number}"
         try:
             _expect(row, dict, "row")
             if "header" in row and not row.keys() & {"qas", "paragraphs", "context"}:

@@ -56,9 +56,10 @@ def load_questions(patterns: str) -> QAData:
     for path in expand_globs(patterns):
         before, faults = len(data.examples), len(data.faults)
         own: set[str] = set()  # ids as this file writes them
-        for found in questions_of(_read_content(Path(path)), path):
+        name = Path(path).name  # questions without an id get one of it, the same from wherever the file is read
+        for found in questions_of(_read_content(Path(path)), name):
             if isinstance(found, Fault):
-                data.faults.append(found)
+                data.faults.append(replace(found, detail=path.removesuffix(name) + found.detail))
             else:
                 _add_question(data, found, taken, own, path)
         new_faults = data.faults[faults:]

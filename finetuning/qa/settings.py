@@ -132,4 +132,5 @@ class StudySettings:
 
     @property
     def names(self) -> list[str]:
-        return self.model_names or [Path(model).name for model in self.models]
+        paths = [Path(model) for model in self.models]
+        return self.model_names or [path.resolve().name if path.is_dir() else path.name for path in paths]

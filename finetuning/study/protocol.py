@@ -18,7 +18,7 @@ from typing import Any
 
 from transformers import TrainingArguments
 
-from finetuning.qa.identity import RunSettings, check_same_run, content_hash, run_identity
+from finetuning.qa.identity import RunSettings, check_same_run, content_hash, model_identity, run_identity
 from finetuning.qa.questions import QAData, QAExample, squad_json
 from finetuning.qa.results import EVAL_RESULTS, QUESTION_RESULTS, write_json
 from finetuning.qa.run import RunData, run_question_answering, versions
@@ -27,6 +27,7 @@ from finetuning.study.parallel import places, run_in_processes
 from kosplinter_common.cli import InputError
 
 STUDY = "study.json"
+DATA_FILES = ("train_file", "predict_file")
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Prepared:
 
 
 def run_study(prepared: Prepared, prepare: Callable[[], Prepared]) -> tuple[list[Run], dict[str, Any]]:
-    """All runs in order of size, sample, model, and what the study was. Finished runs are read, not repeated.
+    """Every run of the study, as finished_runs has them, and what the study was. Finished runs are not repeated.
 
     prepare: makes `prepared` anew in another process, where runs go on side by side.
 
@@ -100,13 +101,22 @@ def run_study(prepared: Prepared, prepare: Callable[[], Prepared]) -> tuple[list
             run_job(prepared, job)
     else:
         run_in_processes(prepare, run_job, waiting, environments)
-    runs = []
-    for job in jobs:
-        run_dir = _of_run(job, prepared)[2]
-        results = json.loads((run_dir / EVAL_RESULTS).read_text(encoding="utf-8"))
-        num_questions = len(samples[job.size, job.sample])
-        runs.append(Run(job.name, job.size, job.sample, num_questions, results, run_dir / QUESTION_RESULTS))
-    return runs, description
+    return finished_runs(output_dir), description
+
+
+def finished_runs(output_dir: Path) -> list[Run]:
+    """Every run that a study's folder holds, of earlier commands too, in order of size, sample, model."""
+    runs_dir, runs = output_dir / "runs", []
+    named = list(json.loads((output_dir / STUDY).read_text(encoding="utf-8"))["models"])
+    for path in runs_dir.rglob(EVAL_RESULTS):
+        name = str(path.parent.parent.relative_to(runs_dir))
+        size, _, sample = path.parent.name.rpartition("-")
+        asked = json.loads((output_dir / "samples" / f"{path.parent.name}.json").read_text(encoding="utf-8"))
+        count = sum(len(paragraph["qas"]) for article in asked["data"] for paragraph in article["paragraphs"])
+        results = json.loads(path.read_text(encoding="utf-8"))
+        runs.append(Run(name, size, int(sample), count, results, path.with_name(QUESTION_RESULTS)))
+    order = [*named, *sorted({run.model for run in runs} - set(named))]  # studies of old did not note their models
+    return sorted(runs, key=lambda run: (run.size == FULL, run.num_questions, run.sample, order.index(run.model)))
 
 
 @dataclass(frozen=True)
@@ -154,20 +164,30 @@ def _tidy(run_dir: Path, keep_models: bool) -> None:
 def _claim_study(
     output_dir: Path, study: StudySettings, settings: RunSettings, arguments: TrainingArguments, data: RunData
 ) -> dict[str, Any]:
-    """What all runs share. Models, sizes and samples may be added to a study; anything else makes it another one."""
+    """What all runs share. Models, sizes and samples may be added to a study; anything else makes it another one.
+
+    Data counts by its content, not by the names of its files.
+    """
     assert data.train is not None and data.evaluation is not None
     shared = run_identity(settings, arguments, data.train.examples)
     shared |= dataclasses.asdict(settings.data) | {"evaluation_sha256": content_hash(data.evaluation.examples)}
     shared["null_score_diff_threshold"] = settings.data.null_threshold
     shared |= {"sample_seed": study.sample_seed, "full_epochs": study.full_epochs, "versions": versions()}
-    path = output_dir / STUDY
+    models = {name: model_identity(model) for name, model in zip(study.names, study.models, strict=True)}
+    path, known = output_dir / STUDY, {}
     if path.is_file():
         previous = json.loads(path.read_text(encoding="utf-8"))
         for key, value in json.loads(json.dumps(shared)).items():
-            if previous.get(key) != value:
+            if key not in DATA_FILES and previous.get(key) != value:
                 found = f"found {key} {previous.get(key)!r}, expected {value!r}"
                 raise InputError(f"{output_dir} holds another study: {found}; choose another folder")
+        known = previous.get("models", {})
+        for name in models.keys() & known.keys():
+            for key, value in models[name].items():
+                if known[name][key] != value:
+                    found = f"found {key} {known[name][key]!r}, expected {value!r}"
+                    raise InputError(f"{output_dir}: {name} holds another run: {found}; name it with --model_names")
     elif output_dir.is_dir() and any(output_dir.iterdir()):
         raise InputError(f"{output_dir}: found files of something else, expected an empty folder")
-    write_json(path, shared)
+    write_json(path, shared | {"models": known | models})
     return shared

@@ -169,6 +169,50 @@ def test_processes_work_where_they_are_put_and_the_first_fault_ends_all(
         parallel.run_in_processes(ready, note_place, [tmp_path / "dies", *jobs], [{}])
 
 
+def test_models_and_sizes_are_added_to_a_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From other folders, a model's own among them, by other paths to the same places: still the same study."""
+    for name, make in (("A", qass_folder), ("B", bert_folder)):
+        make(tmp_path / name)
+    questions = json.loads(question_file(tmp_path / "questions.json").read_text(encoding="utf-8"))
+    for article in questions["data"]:
+        for question in article["paragraphs"][0]["qas"]:
+            del question["id"]  # named by their places then, which must not hold the path they were read from
+    (tmp_path / "questions.json").write_text(json.dumps(questions))
+    trained = []
+    real = few_shot.run_question_answering
+
+    def noted(settings: Any, *rest: Any) -> Any:
+        trained.append(Path(settings.model.model_name_or_path).resolve().name)
+        return real(settings, *rest)
+
+    monkeypatch.setattr(few_shot, "run_question_answering", noted)
+
+    def study(folder: Path, output_dir: str, flags: str) -> list[tuple[str, str]]:
+        monkeypatch.chdir(folder)
+        path = "questions.json" if folder == tmp_path else "../questions.json"
+        command = (
+            f"run_few_shot.py --train_file {path} --split_by_article 0.75 --output_dir {output_dir} --min_steps 1 "
+        )
+        command += "--num_train_epochs 1 --max_seq_length 48 --disable_tqdm True --bootstrap_samples 5 "
+        command += "--num_samples 1 "
+        monkeypatch.setattr(sys, "argv", (command + flags).split())
+        run_few_shot.main()
+        results = json.loads((tmp_path / "study" / "results.json").read_text(encoding="utf-8"))
+        return [(run["model"], run["size"]) for run in results["runs"]]
+
+    assert study(tmp_path, "study", "--sizes 8 --models A") == [("A", "8")]
+    assert study(tmp_path / "A", "../study", "--sizes 8 --models ../B") == [("A", "8"), ("B", "8")]
+    runs = [("A", "4"), ("A", "8"), ("B", "8")]
+    assert study(tmp_path / "A", f"{tmp_path}/study", "--sizes 4 8 --models .") == runs
+    assert study(tmp_path / "B", "../study", f"--sizes 8 full --models {tmp_path}/B") == [*runs, ("B", "full")]
+    assert trained == ["A", "B", "A", "B"]  # nothing that was done before
+    report = (tmp_path / "study" / "results.md").read_text(encoding="utf-8")
+    assert "| model | metric | 4 | 8 | full |" in report and "A − B" in report and "| B | EM | – |" in report
+    qass_folder(tmp_path / "other" / "A")
+    with pytest.raises(InputError, match=r"A holds another run: found model_name_or_path .*name it with --model_names"):
+        study(tmp_path, "study", "--sizes 2 --models other/A")
+
+
 def test_a_study_that_stops_early_scores_the_best_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     qass_folder(tmp_path / "Qass")
     command = (

@@ -151,7 +151,7 @@ def test_a_question_that_cannot_be_read_is_named_and_leaves_the_others(
     data = load(tmp_path, [FLAT[0], wrong, FLAT[0] | {"id": "3"}])
     assert [example.id for example in data.examples] == ["1", "3"]
     (fault,) = data.faults
-    assert message in fault.detail and "a.json#1: " in fault.detail
+    assert fault.detail.startswith(f"{tmp_path}/a.json#1: ") and message in fault.detail
     assert data.left_out() == {"unreadable_question": 1} and not data.mended()
 
 
