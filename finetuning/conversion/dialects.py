@@ -14,6 +14,7 @@ from finetuning.conversion.tensors import Array, Checkpoint, TensorReader
 from finetuning.conversion.vocabulary import PAD, QUESTION, Vocabulary
 from kosplinter_common.cli import InputError
 from kosplinter_common.files import read_json_object
+from pretraining.model.checkpoint_names import KERAS_LAYER_NORM, optimizer_state
 from pretraining.model.configuration import (
     KERAS_LAYER_NORM_EPS,
     KOSPLINTER_VOCAB_SIZE,
@@ -111,7 +112,7 @@ def detect(
                 return dialect, layout
         raise InputError(f"{checkpoint.path}: found {_listed(sorted(variables))}: no Splinter, BERT or ELECTRA encoder")
     ours = [name for name in variables if not _reason(name, names.IGNORED_IN_TF)]
-    keras = [name for name in ours if names.KERAS_LAYER_NORM.search(name)]
+    keras = [name for name in ours if KERAS_LAYER_NORM.search(name)]
     plain = [name for name in ours if "/LayerNorm/" in name]
     if keras and plain:
         raise InputError(
@@ -246,7 +247,8 @@ def _account(
     ignored, unknown, twice = {}, [], []
     for name in sorted(reader.shapes):
         tf_name = tf_names.get(_modern_name(name, layout))
-        if reason := _reason(name, patterns):
+        state = optimizer_state(name, reader.shapes) if layout is None else None
+        if reason := state or _reason(name, patterns):
             ignored[name] = reason
         elif tf_name is None:
             unknown.append(_with_shape(name, reader.shapes[name]))
@@ -271,7 +273,7 @@ def _account(
 
 def _modern_name(name: str, layout: TorchLayout | None) -> str:
     if layout is None:
-        return names.KERAS_LAYER_NORM.sub("/LayerNorm/", name)
+        return KERAS_LAYER_NORM.sub("/LayerNorm/", name)
     # state dicts of 2019 kept TensorFlow's names for layer norms
     return re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", name))
 

@@ -26,12 +26,7 @@ HEAD = "cls/span_predictions"
 PROJECTION_KERNEL = "bert/embeddings_project/kernel"
 PROJECTION_BIAS = "bert/embeddings_project/bias"
 
-# tf.keras layers number themselves through the whole graph; the scope alone says which layer norm it is.
-KERAS_LAYER_NORM = re.compile(r"/layer_normalization(_\d+)?/")
-
 IGNORED_IN_TF = (
-    (re.compile(r"/adam_[mv]$"), "Adam slot"),
-    (re.compile(r"^global_step$"), "step counter"),
     (re.compile(r"^bert/pooler/"), "pooler: QASS does not use it"),
     (re.compile(r"^cls/predictions/"), "masked language model head: QASS does not use it"),
     (re.compile(r"^cls/seq_relationship/"), "next sentence head: QASS does not use it"),

@@ -17,6 +17,7 @@ from finetuning.conversion.tensors import SAFETENSORS_FILE
 from finetuning.conversion.torch_writing import Format, stock_obstacles
 from finetuning.conversion.weight_transforms import fold_token_types
 from kosplinter_common.cli import InputError
+from pretraining.model.checkpoint_names import KERAS_LAYER_NORM
 
 FloatArray = npt.NDArray[np.floating]
 
@@ -153,7 +154,7 @@ def run_tensorflow(source: Source, batch: Batch) -> Outputs:
 def assign_variables(source: Source, session: Any) -> None:
     """Gives every variable of the session's graph the source's tensor, one at a time."""
     for variable in session.graph.get_collection("variables"):
-        tf_name = names.KERAS_LAYER_NORM.sub("/LayerNorm/", variable.name.removesuffix(":0"))
+        tf_name = KERAS_LAYER_NORM.sub("/LayerNorm/", variable.name.removesuffix(":0"))
         session.run(variable.initializer, {variable.initializer.inputs[1]: source.read(tf_name)})
 
 

@@ -2,11 +2,13 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kosplinter_common.cli import InputError
+from kosplinter_common.files import read_json_object
 
 PAD, UNK, CLS, SEP, MASK, QUESTION = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[QUESTION]"
 SPECIAL_TOKENS = (PAD, UNK, CLS, SEP, MASK, QUESTION)
@@ -76,19 +78,48 @@ def _tokens_of_json(text: str) -> list[str]:
 
 
 def find_vocabulary(given: str | None, folder: Path) -> Vocabulary:
-    """The vocabulary that was given, or else the one beside the checkpoint.
+    """The vocabulary that was given, or else the one beside the checkpoint, with the tokens that were added to it.
 
     Raises:
-      InputError: neither is there.
+      InputError: neither is there, or an added token's id is another's or leaves a gap.
     """
     if given:
         return load_vocabulary(given)
     for name in (VOCAB_FILE, TOKENIZER_FILE):
         if (folder / name).is_file():
-            return load_vocabulary(folder / name)
+            return _with_added_tokens(load_vocabulary(folder / name), folder)
     raise InputError(
         f"{folder}: found neither {VOCAB_FILE} nor {TOKENIZER_FILE}; name the vocabulary with --vocab_file"
     )
+
+
+def _with_added_tokens(vocabulary: Vocabulary, folder: Path) -> Vocabulary:
+    """Behind the vocabulary, what tokenizer.add_tokens appended, [QUESTION] for instance: it is in other files."""
+    added: dict[int, str] = {}
+    for name, read in _ADDED_TOKENS.items():
+        if (folder / name).is_file():
+            try:
+                found = read(read_json_object(folder / name, "a tokenizer's file"))
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise InputError(f"{folder / name}: added tokens cannot be read: {error!r}") from error
+            added |= found
+    tokens = list(vocabulary.tokens)
+    for number, token in sorted(added.items()):
+        if number == len(tokens) and token not in tokens:
+            tokens.append(token)
+        elif number >= len(tokens) or tokens[number] != token:
+            raise InputError(f"{folder}: added token {token} has id {number}, expected {len(tokens)}, the next one")
+    return Vocabulary(tuple(tokens), vocabulary.path)
+
+
+# Where versions of transformers write added tokens: {id: token}.
+_ADDED_TOKENS: dict[str, Callable[[dict[str, Any]], dict[int, str]]] = {
+    "added_tokens.json": lambda values: {int(number): str(token) for token, number in values.items()},
+    "tokenizer_config.json": lambda values: {
+        int(number): str(token["content"]) for number, token in values.get("added_tokens_decoder", {}).items()
+    },
+    TOKENIZER_FILE: lambda values: {int(t["id"]): str(t["content"]) for t in values.get("added_tokens", [])},
+}
 
 
 def place_question_token(vocabulary: Vocabulary, slot: str | None) -> tuple[Vocabulary, str]:

@@ -1,12 +1,13 @@
 """--init_checkpoint: weights of any checkpoint with Google BERT's names, every variable accounted for."""
 
-import re
+from collections import Counter
 from dataclasses import dataclass
 
 import tensorflow as tf
 from absl import logging
 
 from kosplinter_common.cli import InputError
+from pretraining.model.checkpoint_names import KERAS_LAYER_NORM, optimizer_state
 from pretraining.model.configuration import (
     KERAS_LAYER_NORM_EPS,
     KOSPLINTER_VOCAB_SIZE,
@@ -17,19 +18,16 @@ from pretraining.model.configuration import (
 )
 from pretraining.model.replicas import variable_name
 
-# Keras counts its layer norms through the graph: layer_normalization, layer_normalization_1, ...
-_KERAS_LAYER_NORM = re.compile(r"/layer_normalization(_\d+)?/")
-_OPTIMIZER_STATE = re.compile(r"/adam_[mv]$|^global_step$")
-
 
 @dataclass(frozen=True)
 class Assignment:
     """loaded: {name in the checkpoint: name in the graph}; missing: graph's variables that start at random;
-    left_over: the checkpoint's that nothing here takes (optimizer state is not counted)."""
+    left_over: the checkpoint's that nothing here takes; passed_over: its optimizer's state, {name: what it is}."""
 
     loaded: dict[str, str]
     missing: tuple[str, ...]
     left_over: tuple[str, ...]
+    passed_over: dict[str, str]
 
 
 def assign(graph: dict[str, list[int]], checkpoint: dict[str, list[int]], path: str) -> Assignment:
@@ -40,18 +38,21 @@ def assign(graph: dict[str, list[int]], checkpoint: dict[str, list[int]], path: 
     """
     loaded = {}
     for name, shape in checkpoint.items():
-        target = _KERAS_LAYER_NORM.sub("/LayerNorm/", name)
-        if target not in graph or _OPTIMIZER_STATE.search(name):
+        target = KERAS_LAYER_NORM.sub("/LayerNorm/", name)
+        if target not in graph or optimizer_state(name, checkpoint):
             continue
         if list(shape) != list(graph[target]):
             raise InputError(f"{path}: {name}: found shape {list(shape)}, expected {list(graph[target])}")
         loaded[name] = target
     if not loaded:
         raise InputError(f"{path}: found none of this model's variables, expected names like {next(iter(graph))}")
+    reasons = {name: optimizer_state(name, checkpoint) for name in sorted(checkpoint)}
+    passed_over = {name: reason for name, reason in reasons.items() if reason}
     return Assignment(
         loaded=loaded,
         missing=tuple(sorted(set(graph) - set(loaded.values()))),
-        left_over=tuple(sorted(n for n in checkpoint if n not in loaded and not _OPTIMIZER_STATE.search(n))),
+        left_over=tuple(sorted(set(checkpoint) - set(loaded) - set(passed_over))),
+        passed_over=passed_over,
     )
 
 
@@ -79,7 +80,7 @@ def config_of_start(config_path: str, checkpoint: dict[str, list[int]], layer_no
     Raises:
       InputError: the config does not tell the epsilon, the names are the original's and the vocabulary KoSplinter's.
     """
-    keras = any(_KERAS_LAYER_NORM.search(name) for name in checkpoint)
+    keras = any(KERAS_LAYER_NORM.search(name) for name in checkpoint)
     config = BertConfig.from_json_file(config_path, keras_layer_norm=keras)
     ours = is_own_config(config_path)
     if layer_norm_eps is not None:
@@ -117,5 +118,7 @@ def _report(assignment: Assignment, path: str) -> None:
         logging.info("  loaded     %s", name)
     for name in assignment.missing:
         logging.warning("  missing    %s: starts at random", name)
+    for what, count in Counter(assignment.passed_over.values()).items():
+        logging.info("  passed over %d: %s", count, what)
     for name in assignment.left_over:
         logging.warning("  left over  %s: not used by this model", name)

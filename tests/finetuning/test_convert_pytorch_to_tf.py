@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import torch
-from transformers import BertConfig, BertForMaskedLM, ElectraConfig, ElectraForPreTraining, PreTrainedModel
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    BertTokenizer,
+    ElectraConfig,
+    ElectraForPreTraining,
+    PreTrainedModel,
+)
 
 from finetuning.conversion import to_tensorflow
 from finetuning.conversion.dialects import Source, open_source
@@ -148,6 +155,29 @@ def test_question_takes_a_named_slot(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has id 104 already"):
         back(tmp_path / "model", tmp_path / "no", question_slot="[unused7]", vocab_file=str(with_question))
     assert not (tmp_path / "no").exists()
+
+
+@pytest.mark.parametrize("written", ["tokenizer", "added_tokens.json", "tokenizer_config.json"])
+def test_question_as_an_added_token_keeps_its_row(written: str, tmp_path: Path) -> None:
+    """tokenizer.add_tokens and model.resize_token_embeddings, as users do; the vocabulary file does not tell of it."""
+    tokens = [*WITHOUT_QUESTION, "[QUESTION]"]
+    resized = BertForMaskedLM(BertConfig(**SIZES | {"vocab_size": len(tokens)}))
+    model = noisy(resized, tmp_path / "model", WITHOUT_QUESTION)
+    if written == "tokenizer":
+        tokenizer = BertTokenizer(vocab={token: number for number, token in enumerate(WITHOUT_QUESTION)})
+        tokenizer.add_tokens(["[QUESTION]"])
+        tokenizer.save_pretrained(tmp_path / "model")
+        assert len(tokenizer) == len(tokens)
+    else:
+        row = {"[QUESTION]": 128} if written[0] == "a" else {"added_tokens_decoder": {"128": {"content": "[QUESTION]"}}}
+        (tmp_path / "model" / written).write_text(json.dumps(row))
+    back(tmp_path / "model", tmp_path / "init")
+    assert (tmp_path / "init" / "vocab.txt").read_text().split() == tokens
+    words = tensors(tmp_path / "init")["bert/embeddings/word_embeddings"]
+    np.testing.assert_array_equal(words, model.get_input_embeddings().weight.detach().numpy())
+    (tmp_path / "model" / "added_tokens.json").write_text('{"[QUESTION]": 130}')
+    with pytest.raises(InputError, match=r"added token \[QUESTION\] has id 130, expected 12[89]"):
+        back(tmp_path / "model", tmp_path / "no")
 
 
 def projected_electra(embedding_size: int) -> ElectraForPreTraining:

@@ -80,6 +80,28 @@ def test_faulty_variables(
     assert [entry.name for entry in tmp_path.iterdir()] == ["faulty"]
 
 
+@pytest.mark.parametrize("dialect", ["splinter", "kosplinter", "bert"])
+def test_slots_of_any_optimizer_are_passed_over_with_the_reason(
+    dialect: str, tiny: dict[str, TinyCheckpoint], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = {n: v for n, v in tiny[dialect].variables.items() if not n.endswith(("adam_m", "adam_v", "global_step"))}
+    slots = {f"{name}/{slot}": values for name, values in own.items() for slot in ("BERTAdam", "LAMB/lamb_m", "Adam_1")}
+    scalars = {name: np.float32(0.9) for name in ("beta1_power", "beta2_power_1", "LAMB/beta1_power")}
+    (tmp_path / "fork").mkdir()
+    save_variables(tmp_path / "fork" / "model.ckpt-1", own | slots | {k: np.array(v) for k, v in scalars.items()})
+    config = config_for(tiny[dialect], tmp_path / "out", checkpoint=str(tmp_path / "fork"))
+    convert(config)
+    printed = capsys.readouterr().out
+    assert f"ignored {len(slots)} (optimizer slot)" in printed and "ignored 3 (optimizer's scalar)" in printed
+    convert(config_for(tiny[dialect], tmp_path / "whole"))
+    assert (tmp_path / "out/model.safetensors").read_bytes() == (tmp_path / "whole/model.safetensors").read_bytes()
+    name = "bert/encoder/layer_0/output/dense/bias"
+    for odd in ({f"{name}/lamb_m": np.zeros(7, np.float32)}, {"temperature": np.array(1.0, np.float32)}):
+        save_variables(tmp_path / "fork" / "model.ckpt-1", own | odd)
+        with pytest.raises(InputError, match="1 not known: " + next(iter(odd))):
+            convert(config)
+
+
 def cut(data: bytes) -> bytes:
     return data[:2000]
 

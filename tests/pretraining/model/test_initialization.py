@@ -21,6 +21,11 @@ def test_every_variable_is_loaded_missing_or_left_over() -> None:
         "bert/a/kernel/adam_m": [2, 3],
         "bert/a/layer_normalization_12/gamma": [3],
         "bert/pooler/dense/kernel": [3, 3],
+        "bert/pooler/dense/kernel/lamb_v": [3, 3],
+        "bert/a/kernel/BERTAdam": [2, 3],
+        "bert/a/kernel/other": [2],
+        "beta1_power": [],
+        "loss": [],
         "global_step": [],
     }
     assignment = assign(GRAPH, checkpoint, "ckpt")
@@ -29,7 +34,13 @@ def test_every_variable_is_loaded_missing_or_left_over() -> None:
         "bert/a/layer_normalization_12/gamma": "bert/a/LayerNorm/gamma",
     }
     assert assignment.missing == ("cls/b",)
-    assert assignment.left_over == ("bert/pooler/dense/kernel",)
+    assert assignment.left_over == ("bert/a/kernel/other", "bert/pooler/dense/kernel", "loss")
+    assert assignment.passed_over == {
+        **{f"bert/{name}": "optimizer slot" for name in ("a/kernel/BERTAdam", "a/kernel/adam_m")},
+        "bert/pooler/dense/kernel/lamb_v": "optimizer slot",
+        "beta1_power": "optimizer's scalar",
+        "global_step": "step counter",
+    }
 
 
 def test_other_shapes_and_other_models_are_named() -> None:
