@@ -2,24 +2,32 @@
 
 Source: Ram et al. 2021, "Few-Shot Question Answering by Pretraining Span Selection" (arXiv 2101.00438), section 4.
 The encoder is transformers' BertModel, so every attention implementation it knows (SDPA by default) works here.
+
+Every exported folder holds a copy of this file, for transformers to load with trust_remote_code=True: so it imports
+nothing of this project, and is written for transformers 4.57 and 5.
 """
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoConfig, AutoModelForQuestionAnswering, BertConfig, BertModel, PreTrainedModel
 from transformers.activations import ACT2FN
 from transformers.modeling_outputs import QuestionAnsweringModelOutput
 
+REMOTE_MODULE = "modeling_qass"  # this file in an exported folder
+AUTO_MAP = {
+    "AutoConfig": f"{REMOTE_MODULE}.QASSConfig",
+    "AutoModelForQuestionAnswering": f"{REMOTE_MODULE}.ModelWithQASSHead",
+}
 # Added to the logits of positions that the attention mask hides, as the pretraining graph does.
 HIDDEN_LOGIT = -10000.0
 IGNORED_LABEL = -100
 
 
-@strict
 class QASSConfig(BertConfig):
     """BertConfig plus what the head needs: the id of [QUESTION] and the epsilon of the head's layer norms.
 
@@ -28,8 +36,12 @@ class QASSConfig(BertConfig):
 
     model_type = "qass"
 
-    question_token_id: int | None = None
-    qass_layer_norm_eps: float = 1e-5
+    def __init__(
+        self, question_token_id: int | None = None, qass_layer_norm_eps: float = 1e-5, **bert_values: Any
+    ) -> None:
+        super().__init__(**bert_values)
+        self.question_token_id = question_token_id
+        self.qass_layer_norm_eps = qass_layer_norm_eps
 
 
 class SpanTransform(nn.Module):
@@ -162,6 +174,11 @@ def _span_loss(logits: Tensor, positions: Tensor, counted: Tensor) -> Tensor:
     labels = torch.where(counted & inside, positions, IGNORED_LABEL)
     total = functional.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), reduction="sum")
     return total / (labels != IGNORED_LABEL).sum().clamp(min=1)
+
+
+def write_modeling_file(folder: str | Path) -> None:
+    """Puts this file where the AUTO_MAP of the folder's config.json says that it is."""
+    shutil.copyfile(__file__, Path(folder) / f"{REMOTE_MODULE}.py")
 
 
 AutoConfig.register(QASSConfig.model_type, QASSConfig)

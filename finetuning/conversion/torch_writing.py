@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import shutil
 import struct
 from collections.abc import Iterable
 from enum import StrEnum
@@ -12,22 +11,23 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-import finetuning.modeling
 from finetuning.conversion import names
 from finetuning.conversion.dialects import Source
 from finetuning.conversion.names import Shape, TorchLayout
 from finetuning.conversion.tensors import SAFETENSORS_FILE, Array
 from finetuning.conversion.vocabulary import PAD, QUESTION, Vocabulary
-from finetuning.modeling import ModelWithQASSHead, QASSConfig
+from finetuning.modeling import AUTO_MAP, ModelWithQASSHead, QASSConfig, write_modeling_file
 
-REMOTE_MODULE = "modeling_qass"
 # what transformers' Splinter classes have built into QASS, whatever the config says
 STOCK_QASS_ACTIVATION = "gelu"
 STOCK_QASS_LAYER_NORM_EPS = 1e-5
 
 
 class Format(StrEnum):
-    """What is written: this project's class, transformers' stock class, or this project's with its modeling file."""
+    """What is written: this project's class, with its modeling file, or transformers' stock class.
+
+    REMOTE is QASS by the name it had when QASS came without its file.
+    """
 
     QASS = "qass"
     SPLINTER = "splinter"
@@ -51,7 +51,7 @@ def stock_obstacles(source: Source) -> list[str]:
 
 
 def write_model(source: Source, format: Format, vocabulary: Vocabulary, folder: Path) -> None:
-    """Writes config.json, model.safetensors and, for Format.REMOTE, the modeling file.
+    """Writes config.json, model.safetensors and, but for Format.SPLINTER, the modeling file.
 
     Token types that the source lacks become zeros.
     """
@@ -103,10 +103,6 @@ def _write_config(source: Source, format: Format, vocabulary: Vocabulary, folder
         SplinterConfig(**shared, architectures=["SplinterForQuestionAnswering"]).save_pretrained(folder)
         return
     qass = QASSConfig(**shared, architectures=[ModelWithQASSHead.__name__])
-    if format is Format.REMOTE:
-        qass.auto_map = {
-            "AutoConfig": f"{REMOTE_MODULE}.{QASSConfig.__name__}",
-            "AutoModelForQuestionAnswering": f"{REMOTE_MODULE}.{ModelWithQASSHead.__name__}",
-        }
-        shutil.copyfile(finetuning.modeling.__file__, folder / f"{REMOTE_MODULE}.py")
+    qass.auto_map = AUTO_MAP
     qass.save_pretrained(folder)
+    write_modeling_file(folder)

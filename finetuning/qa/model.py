@@ -114,7 +114,7 @@ def _load_model(settings: ModelSettings, config: Any, tokenizer: Any, qass_head:
         config = QASSConfig(**values | {"question_token_id": tokenizer.get_vocab()[QUESTION_TOKEN]})
     elif not qass_head and config.model_type == "qass":
         model_class = BertForQuestionAnswering
-        own = ("model_type", "architectures", "question_token_id", "qass_layer_norm_eps")
+        own = ("model_type", "architectures", "question_token_id", "qass_layer_norm_eps", "auto_map")
         config = BertConfig(**{key: value for key, value in config.to_dict().items() if key not in own})
     another_head = settings.qass_head is False or settings.initialize_new_qass
     return load_weights(model_class, path, config, drop_qass_head=another_head)
