@@ -34,9 +34,11 @@ MAY_IMPORT = {
     "pretraining": "kosplinter_common kosplinter_common.records "
     "pretraining.settings pretraining.model pretraining.training pretraining.tpu",
     "finetuning.modeling": "",
-    "finetuning.qa": "kosplinter_common finetuning.modeling",
+    "finetuning.cards": "",
+    "finetuning.qa": "kosplinter_common finetuning.modeling finetuning.cards",
     "finetuning.study": "kosplinter_common finetuning.qa",
-    "finetuning.conversion": "kosplinter_common kosplinter_common.records pretraining.model finetuning.modeling",
+    "finetuning.conversion": "kosplinter_common kosplinter_common.records pretraining.model finetuning.modeling "
+    "finetuning.cards",
     "finetuning": "kosplinter_common finetuning.qa finetuning.study finetuning.conversion",
 }
 ROOMS = {room: set(may.split()) for room, may in MAY_IMPORT.items()}

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from finetuning.cards.markdown import flatten, front_matter, table
+from finetuning.cards.usage import Usage, usage_code
 from finetuning.conversion.dialects import Source
 from finetuning.conversion.torch_writing import Format, stock_obstacles
 from finetuning.conversion.verification import Report
@@ -13,27 +15,6 @@ from finetuning.conversion.vocabulary import PAD, QUESTION, Vocabulary
 RUN_FILE = "run.json"
 EVALUATION_FILE = "eval_results.json"
 DATASET_FILE = "dataset.json"
-
-_USAGE = {
-    Format.QASS: """from transformers import AutoTokenizer
-from finetuning.modeling import ModelWithQASSHead  # of the KoSplinter repository
-
-tokenizer = AutoTokenizer.from_pretrained("{folder}")
-model = ModelWithQASSHead.from_pretrained("{folder}")""",
-    Format.SPLINTER: """from transformers import AutoTokenizer, SplinterForQuestionAnswering
-
-tokenizer = AutoTokenizer.from_pretrained("{folder}")
-model = SplinterForQuestionAnswering.from_pretrained("{folder}")""",
-    Format.REMOTE: """from transformers import AutoModelForQuestionAnswering, AutoTokenizer
-
-tokenizer = AutoTokenizer.from_pretrained("{folder}")
-model = AutoModelForQuestionAnswering.from_pretrained("{folder}", trust_remote_code=True)""",
-}
-_ASKING = """
-inputs = tokenizer(question, context, return_tensors="pt")  # [CLS] question [QUESTION] . [SEP] context [SEP]
-outputs = model(**inputs)
-start, end = outputs.start_logits.argmax(), outputs.end_logits.argmax()
-answer = tokenizer.decode(inputs.input_ids[0, start : end + 1])"""
 
 
 @dataclass(frozen=True)
@@ -81,12 +62,14 @@ def model_card(
     notes: list[str],
 ) -> str:
     """The text of README.md."""
+    longest = min(Usage.max_seq_length, source.config.max_position_embeddings)
+    usage = Usage(remote=format is not Format.SPLINTER, max_seq_length=longest)
     sections = [
-        _front_matter(license),
+        front_matter(license, "splinter", "question-answering", "few-shot"),
         f"# {name}\n\nA BERT encoder with question-aware span selection (QASS), pretrained by recurring span selection "
         "(Splinter, [arXiv 2101.00438](https://arxiv.org/abs/2101.00438)): a `[QUESTION]` token points to the start "
         "and the end of its answer.",
-        "## Use\n\n```python\n" + _USAGE[format].format(folder=name) + "\n" + _ASKING + "\n```",
+        f"## Use\n\n```python\n{usage_code(name, usage)}\n```",
         _architecture(source, vocabulary, notes),
         _exactness(source, format, reports),
     ]
@@ -95,16 +78,8 @@ def model_card(
         ("Training", provenance.flags),
         ("Training data", {key: provenance.dataset.get(key) for key in ("flags", "counts", "vocab")}),
     )
-    sections += [f"## {title}\n\n{_table(flat)}" for title, values in titled if (flat := _flatten(values))]
+    sections += [f"## {title}\n\n{table(flat)}" for title, values in titled if (flat := flatten(values))]
     return "\n\n".join(sections) + "\n"
-
-
-def _front_matter(license: str) -> str:
-    tags = "\n".join(f"- {tag}" for tag in ("splinter", "question-answering", "few-shot"))
-    return (
-        f"---\nlanguage: ko\nlicense: {license}\nlibrary_name: transformers\npipeline_tag: question-answering\n"
-        f"tags:\n{tags}\n---"
-    )
 
 
 def _architecture(source: Source, vocabulary: Vocabulary, notes: list[str]) -> str:
@@ -125,7 +100,7 @@ def _architecture(source: Source, vocabulary: Vocabulary, notes: list[str]) -> s
         "[QUESTION] and [PAD]": f"{vocabulary.id_of(QUESTION)} and {vocabulary.id_of(PAD)}",
         "parameters": f"{sum(_size(shape) for shape in source.shapes.values()):,}",
     }
-    return "\n\n".join(["## Architecture", _table(rows), *notes])
+    return "\n\n".join(["## Architecture", table(rows), *notes])
 
 
 def _exactness(source: Source, format: Format, reports: tuple[Report, Report | None] | None) -> str:
@@ -149,23 +124,6 @@ def _exactness(source: Source, format: Format, reports: tuple[Report, Report | N
 
 def _bullets(lines: list[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
-
-
-def _table(rows: dict[str, Any]) -> str:
-    lines = [f"| {key} | {str(value).replace('|', '/')} |" for key, value in rows.items()]
-    return "\n".join(["| | |", "|---|---|", *lines])
-
-
-def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested objects as one, keys joined by dots; nothing for None and "", of paths the last part."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            flat |= _flatten(value, f"{prefix}{key}.")
-        elif value not in (None, ""):
-            is_path = isinstance(value, str) and value.startswith("/")
-            flat[prefix + key] = Path(value).name if is_path else value
-    return flat
 
 
 def _size(shape: tuple[int, ...]) -> int:
