@@ -13,7 +13,7 @@ model = AutoModelForQuestionAnswering.from_pretrained(folder{remote}).eval()
 def answer(question, context, max_seq_length={max_seq_length}, doc_stride={doc_stride}, \
 max_answer_length={max_answer_length}):
     """The best span of the context, which is read in windows that move on by doc_stride."""
-    room = max_seq_length - len(tokenizer(question, "").input_ids)
+    room = max_seq_length - len(tokenizer.tokenize(question)) - tokenizer.num_special_tokens_to_add(pair=True)
     windows = tokenizer(question, context, truncation="only_second", max_length=max_seq_length,
                         stride=max(room - doc_stride, 0), return_overflowing_tokens=True, return_offsets_mapping=True)
     best_score, best, nothing = -torch.inf, "", torch.inf

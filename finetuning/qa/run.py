@@ -17,6 +17,7 @@ from transformers import EarlyStoppingCallback, TrainingArguments, set_seed
 
 from finetuning.qa.decoding import DecodingSettings
 from finetuning.qa.dropout import draw_on_all_cores
+from finetuning.qa.export import save_model, write_card
 from finetuning.qa.features import FeatureSettings, QAFeatures, build_features
 from finetuning.qa.identity import (
     DATA_REPORT,
@@ -125,12 +126,16 @@ def run_question_answering(settings: RunSettings, arguments: TrainingArguments, 
         assert data.train is not None
         note_usage(qa_model.model.config, model_settings, settings.data, has_unanswerable(data.train.examples))
         _train(trainer, qa_model, output_dir, len(train_features))
-    if data.evaluation is None or eval_features is None:
-        return {}
-    results = _evaluate(trainer, settings, data, eval_features, output_dir)
-    if data.train is not None and "best_null_threshold" in results and trainer.is_world_process_zero():
-        source = f"best {results['best_null_threshold_metric']} of the evaluation"
-        note_best_threshold(output_dir, results["best_null_threshold"], source)
+    results: dict[str, Any] = {}
+    if data.evaluation is not None and eval_features is not None:
+        results = _evaluate(trainer, settings, data, eval_features, output_dir)
+    if data.train is not None and trainer.is_world_process_zero():
+        if "best_null_threshold" in results:
+            source = f"best {results['best_null_threshold_metric']} of the evaluation"
+            note_best_threshold(output_dir, results["best_null_threshold"], source)
+        answered = (data.evaluation or data.train).examples
+        base, hide_sep = settings.model.model_name_or_path, model_settings.hide_sep
+        write_card(output_dir, qa_model, hide_sep, settings.data, base, answered)
     return results
 
 
@@ -191,8 +196,7 @@ def _train(trainer: QATrainer, qa_model: QAModel, output_dir: Path, num_windows:
         print(f"going on from {checkpoint}", file=sys.stderr)
     output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if trainer.is_world_process_zero():
-        trainer.accelerator.unwrap_model(trainer.model).save_pretrained(output_dir)
-        qa_model.tokenizer.save_pretrained(output_dir)
+        save_model(trainer.accelerator.unwrap_model(trainer.model), qa_model.tokenizer, output_dir)
         losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
         write_json(
             output_dir / TRAIN_RESULTS,

@@ -35,12 +35,23 @@ def test_upload_sends_the_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) 
     exit_with_one_line(main)
     assert calls[0] == (("me/model",), {"private": True, "exist_ok": True})
     assert calls[1]["repo_id"] == "me/model" and calls[1]["folder_path"] == folder
+    assert sorted(calls[1]["allow_patterns"]) == sorted(NEEDED)
 
 
 def test_what_is_not_fit_to_publish_is_refused(folder: Path) -> None:
     assert [path.name for path in files_to_publish(folder, "me/model")] == sorted(NEEDED)
     with pytest.raises(InputError, match="--repo_id"):
         files_to_publish(folder, "me/my model")
+    for name in (
+        "checkpoint-3/optimizer.pt",
+        "runs/a/events",
+        "predictions.json",
+        "question_results.jsonl",
+        "run.json",
+    ):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    assert [path.name for path in files_to_publish(folder, "me/model")] == sorted(NEEDED)  # a run's own files stay
     (folder / "old.bin").touch()
     with pytest.raises(InputError, match=r"found old\.bin"):
         files_to_publish(folder, "me/model")
