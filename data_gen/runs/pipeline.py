@@ -157,7 +157,12 @@ class _Run:
                 leftover.unlink()
         self._kept.forget_damaged()
         undone = [task for number, task in enumerate(self._tasks) if not self._journal.result(f"task {number}")]
-        self._disk.refuse_too_little(undone, self._config.generation.dupe_factor)
+        try:
+            self._disk.refuse_too_little(undone, self._config.generation.dupe_factor)
+        except InputError:
+            if len(undone) == len(self._tasks):
+                self._leave_nothing()
+            raise
         _say_large_pieces(large_pieces(undone, self._config.unit_bytes, self._config.num_processes))
         corpus = self._generate()
         if not corpus.counts["records"]:
@@ -254,9 +259,12 @@ class _Run:
             self._progress.show()
         return [self._journal.results[name] for name in names]
 
-    def _give_up(self, corpus: _Corpus) -> None:
+    def _leave_nothing(self) -> None:
         shutil.rmtree(self._work)
         self._journal.discard()
+
+    def _give_up(self, corpus: _Corpus) -> None:
+        self._leave_nothing()
         if corpus.counts["documents"]:
             raise InputError(nothing_made(corpus.counts))
         reasons = ", ".join(f"{reason} ({count})" for reason, count in sorted(corpus.skipped.items()))
