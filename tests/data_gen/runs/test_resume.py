@@ -177,29 +177,34 @@ def test_ngrams_are_whole_where_the_buffer_is_another_one(folder, monkeypatch):
     assert goes_on(folder)
 
 
-def test_a_file_whose_records_are_not_made_yet_may_be_replaced(folder, monkeypatch):
+@pytest.mark.parametrize(("documents", "read_again"), [(30, {"b"}), (45, {"b", "c"})])
+def test_a_file_whose_records_are_not_made_yet_may_be_replaced(folder, monkeypatch, documents, read_again):
     """As a damaged archive is: what was made of the others stays, but for what stands elsewhere in the corpus now."""
+
+    def stop(*_):
+        raise OSError("stopped")
+
+    with monkeypatch.context() as patch, pytest.raises(WorkerError, match="stopped"):
+        patch.setattr(jobs, "frame", stop)
+        run(config_for(folder, "later"))
+    journal = folder / "later" / "journal.jsonl"
+    lines = journal.read_text().splitlines(keepends=True)
+    journal.write_text("".join(line for line in lines if '"paths": ["b.txt"]' not in line))
+    if documents == 30:  # other words in the same units
+        (folder / "b.txt").write_text((folder / "b.txt").read_text().replace("있다", "간다"))
+    else:
+        write_corpus(folder / "b.txt", documents, seed=7)
     read_unit = jobs.read_unit
 
-    def read_up_to_b(unit, *rest):
-        if unit.path.endswith("b.txt"):
-            raise InputError("b.txt: damaged")
-        return read_unit(unit, *rest)
-
-    with monkeypatch.context() as patch, pytest.raises(InputError, match="damaged"):
-        patch.setattr(jobs, "read_unit", read_up_to_b)
-        run(config_for(folder, "later"))
-    write_corpus(folder / "b.txt", 45, seed=7)
-    read = []
-
     def read_and_note(unit, *rest):
-        (folder / "read").open("a").write(unit.path[-5] + "\n")
+        with open(folder / "read", "a") as file:
+            file.write(f"{unit.path[0]}\n")
         return read_unit(unit, *rest)
 
-    monkeypatch.setattr(jobs, "read_unit", read_and_note)
-    files = run_over(folder, "later")
-    read = set((folder / "read").read_text().split())
-    assert read == {"b", "c"}
+    with monkeypatch.context() as patch:
+        patch.setattr(jobs, "read_unit", read_and_note)
+        files = run_over(folder, "later")
+    assert set((folder / "read").read_text().split()) == read_again
     assert files == run_over(folder, "anew")
 
 
