@@ -121,6 +121,11 @@ def check_evaluation(folder: str, config: BertConfig, data: Dataset) -> None:
     if began is None:
         return
     _compare(folder, began["fixed"], _describe_model(config, data), "cannot evaluate")
+    if not data.vocab_sha256:
+        logging.warning(
+            "no dataset.json, no --vocab_file: cannot tell whether the evaluation's records were made with the run's "
+            "vocabulary"
+        )
     warn_of_trained_records(data, began["fixed"].get(_RECORDS, []))
 
 

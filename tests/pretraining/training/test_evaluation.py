@@ -54,8 +54,9 @@ def test_a_checkpoint_of_more_layers_is_not_one_of_fewer(folder: Path, copied: P
 
 
 def test_other_records_or_vocabulary_under_the_same_names_are_named(
-    folder: Path, finished: Path, tmp_path: Path
+    folder: Path, finished: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Who says nothing of a vocabulary is told that nothing was compared."""
     shutil.copytree(folder / "train", tmp_path / "train")
     info = json.loads((tmp_path / "train/dataset.json").read_text())
     others = {"input_file": f"{tmp_path}/train/*.tfrecord", "eval_input_file": ""}
@@ -64,11 +65,16 @@ def test_other_records_or_vocabulary_under_the_same_names_are_named(
         ({"shards": [{**info["shards"][0], "sha256": "2" * 64}, info["shards"][1]]}, "sha256 of --input_file: found"),
     ):
         (tmp_path / "train/dataset.json").write_text(json.dumps(info | changed))
-        with pytest.raises(InputError, match=rf"cannot resume, flags differ from those of [^;]*: {message}[^;]*$"):
+        with pytest.raises(InputError, match=rf"cannot resume, flags differ from those of [^;]*: {message}"):
             training.prepare(settings(folder, finished, **others))
         if "vocab" in changed:
             with pytest.raises(InputError, match=f"cannot evaluate, flags differ from those of .*: {message}"):
                 training.prepare(settings(folder, finished, do_train=False, do_eval=True, **others))
+    (tmp_path / "train/dataset.json").unlink()
+    lengths = {"max_seq_length": 16, "max_questions_per_seq": 3, "max_predictions_per_seq": 2}
+    with caplog.at_level("WARNING", "absl"):
+        training.prepare(settings(folder, finished, do_train=False, do_eval=True, **others, **lengths))
+    assert "cannot tell whether the evaluation's records were made with the run's vocabulary" in caplog.text
 
 
 def test_an_objective_that_was_not_trained_is_one_line(folder: Path, tmp_path: Path) -> None:
