@@ -131,3 +131,11 @@ def test_records_of_evaluation_are_checked_before_training(folder: Path, tmp_pat
 def test_eval_without_a_checkpoint_is_named(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="found no checkpoint in"):
         training.prepare(settings(folder, tmp_path / "none", do_train=False, do_eval=True))
+
+
+def test_the_trainers_checkpoint_file_is_left_alone(folder: Path, copied: Path) -> None:
+    """Also where the newest checkpoint is damaged, or not whole yet, and an older one is evaluated."""
+    (copied / "model.ckpt-4.data-00000-of-00001").write_bytes(b"")
+    before = state(copied)
+    run = training.prepare(settings(folder, copied, do_train=False, do_eval=True))
+    assert run.checkpoint == str(copied / "model.ckpt-2") and state(copied) == before
