@@ -44,13 +44,42 @@ def test_a_resumed_log_drops_steps_to_be_made_again(tmp_path: Path) -> None:
     assert kept == [10, 20, 25] == [r["step"] for r in resumed.rows]
 
 
-def test_curve_is_drawn_from_whatever_there_is() -> None:
-    pictures = [
-        draw_curve([row(1)]),
-        draw_curve([row(1, span_exact_accuracy=0.1), row(2, "eval", span_exact_accuracy=0.2, span_exact_chance=0.01)]),
-        draw_curve([row(1, "eval", masked_lm_accuracy=float("nan"))]),
-    ]
-    assert all(picture.startswith(b"\x89PNG") and len(picture) > 5000 for picture in pictures)
+def drawn(rows: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> dict[str, list[tuple[float, float]]]:
+    """{label: points} of the lines in the picture."""
+    figures: list[Figure] = []
+    save = Figure.savefig
+    monkeypatch.setattr(
+        Figure, "savefig", lambda self, *args, **more: figures.append(self) or save(self, *args, **more)
+    )
+    assert draw_curve(rows).startswith(b"\x89PNG")
+    lines = [line for axes in figures[0].axes for line in axes.get_lines()]
+    return {line.get_label(): [(float(x), float(y)) for x, y in line.get_xydata()] for line in lines}
+
+
+def test_curve_shows_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [row(1, span_exact_accuracy=0.1), row(4, loss=1.5), {"kind": "change", "step": 4, "name": "n"}]
+    rows.append(row(4, "eval", loss=1.25, span_exact_accuracy=0.2, span_exact_chance=0.01))
+    assert drawn(rows, monkeypatch) == {
+        "loss, training": [(1, 2.0), (4, 1.5)],
+        "loss, eval": [(4, 1.25)],
+        "span exact, training": [(1, 10.0)],
+        "span exact, eval": [(4, 20.0)],
+        "chance, exact: 1.000%": [(0, 1.0), (1, 1.0)],
+    }
+    nothing = drawn([row(1, "eval", masked_lm_accuracy=float("nan"))], monkeypatch)
+    assert nothing == {"loss, eval": [(1, 2.0)]}
+
+
+def test_the_curve_of_a_run_and_its_follower_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer, follower = RunLog(str(tmp_path), 0), RunLog(str(tmp_path), None, FOLLOWER_METRICS_FILE)
+    trainer.add(row(2))
+    follower.add(row(2, "eval", loss=3.0))
+    seen = []
+    monkeypatch.setattr(run_log, "draw_curve", lambda rows: seen.append([r["loss"] for r in rows]) or b"png")
+    for log in (trainer, follower):
+        log.plot()
+    assert [sorted(losses) for losses in seen] == [[2.0, 3.0]] * 2
+    assert (tmp_path / "training_curve.png").read_bytes() == b"png"
 
 
 def test_evaluations_on_different_records_make_no_one_line() -> None:
