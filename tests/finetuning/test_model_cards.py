@@ -113,7 +113,7 @@ def test_the_code_of_a_fine_tuned_model_answers_as_run_qa(
     out, rows = fine_tuned(tmp_path, make(tmp_path / "model"), flags, impossible)
     expected = json.loads((out / "predictions.json").read_text(encoding="utf-8"))
     assert answers_of_the_card(out, rows, monkeypatch) == expected
-    assert len(set(expected.values())) > 2 and ("" in expected.values()) == impossible
+    assert len(set(expected.values())) > 1 and ("" in expected.values()) == impossible
 
 
 def test_a_fine_tuned_folder_is_whole_and_published(
