@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from kosplinter_common.cli import InputError
+from pretraining.model.configuration import BertConfig
 from pretraining.model.initialization import assign, config_of_start, init_from_checkpoint, list_checkpoint
 from pretraining.settings import PretrainingSettings
 from pretraining.training import run
@@ -92,15 +93,20 @@ def test_epsilons_of_a_start(
 
 def test_a_run_takes_its_epsilon_from_where_it_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "config.json").write_text('{"vocab_size": 60}')
-    variables = {"bert/embeddings/layer_normalization/gamma": [3]}
-    monkeypatch.setattr(run, "list_checkpoint", lambda path: variables)
-    monkeypatch.setattr(run.checkpoints, "newest_whole_checkpoint", lambda folder: "model.ckpt-1")
-    monkeypatch.setattr(run, "_open", lambda *given: None)
-    given = {"bert_config_file": str(tmp_path / "config.json"), "output_dir": str(tmp_path), "do_eval": True}
+    monkeypatch.setattr(run, "list_checkpoint", lambda path: {"bert/embeddings/layer_normalization/gamma": [3]})
+
+    def stop(patterns: str, settings: PretrainingSettings, config: BertConfig) -> None:
+        found.append(config.layer_norm_eps)
+        raise InputError("seen")
+
+    monkeypatch.setattr(run, "_open", stop)
+    found: list[float] = []
 
     def epsilon(**more: object) -> float:
-        settings = PretrainingSettings(**given | {"input_file": "x"} | more)
-        return run.prepare(settings).config.layer_norm_eps
+        given = {"bert_config_file": str(tmp_path / "config.json"), "output_dir": str(tmp_path), "input_file": "x"}
+        with pytest.raises(InputError, match="seen"):
+            run.prepare(PretrainingSettings(**given | {"do_train": True} | more))
+        return found[-1]
 
     assert (epsilon(), epsilon(init_checkpoint="x"), epsilon(layer_norm_eps=1e-6)) == (1e-12, 1e-3, 1e-6)
 
