@@ -15,13 +15,14 @@ if not __package__:  # run as a file: import from the repository root, not from 
 from absl import app, flags
 
 import data_gen.flags
+from data_gen.corpora.reading import name_files
 from data_gen.flags import FLAGS, common_settings, flag_values
 from data_gen.runs.pipeline import PipelineConfig, run, use_of_text
 from kosplinter_common.cli import InputError, exit_with_one_line, expand_globs
 from kosplinter_common.files import file_sha256
 
 # What may change when a run goes on: it has no influence on the bytes that are written.
-_FREE_FLAGS = ("output_dir", "num_processes", "buffer_mb")
+_FREE_FLAGS = ("output_dir", "num_processes", "buffer_mb", "allow_unreadable_files")
 
 
 def _configuration() -> dict[str, Any]:
@@ -59,6 +60,9 @@ def _main() -> None:
         f"skipped: {info.skipped or 'nothing'}"
     )
     print(use_of_text(counts))
+    for what, files in info.files.items():
+        if files:
+            print(f"files {what.replace('_', ' ')}: {len(files)}: {name_files(files)}")
 
 
 def main(argv: list[str]) -> None:

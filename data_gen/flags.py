@@ -72,6 +72,9 @@ flags.DEFINE_enum(
 flags.DEFINE_enum(
     "unheard_speech", ReaderOptions.unheard_speech, ["remove", "keep"], "What becomes of unheard speech like ((xx))."
 )
+flags.DEFINE_bool(
+    "allow_unreadable_files", False, "Write records without the files that cannot be read; dataset.json names them."
+)
 flags.DEFINE_integer("max_line_mb", 16, "Longer lines are skipped and counted.", lower_bound=1)
 flags.DEFINE_integer("num_shards", 0, "Record files; 0: one for each 64 MB of input, at least 8.", lower_bound=0)
 flags.DEFINE_integer("unit_kb", 4096, "Input that a worker takes at a time; another value gives other masks.")
@@ -99,6 +102,7 @@ def common_settings() -> dict[str, Any]:
         "stopwords": frozenset().union(*(load_stopwords(part.strip()) for part in FLAGS.stopwords.split(","))),
         "num_shards": FLAGS.num_shards,
         "unit_bytes": FLAGS.unit_kb << 10,
+        "allow_unreadable_files": FLAGS.allow_unreadable_files,
         "flags": flag_values(),
     }
 

@@ -2,7 +2,7 @@
 
     python vocab/build_vocab.py --input_file='corpus/*.txt' --output_file=vocab/my-vocab.txt --vocab_size=32000
 
-Reads what data generation reads (data_gen/readers.py). Nothing is lower-cased and no accent is stripped unless asked:
+Reads what data generation reads (docs/CORPORA.md). Nothing is lower-cased and no accent is stripped unless asked:
 stripping takes Hangul syllables apart into Jamo.
 """
 
@@ -21,7 +21,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from tqdm import tqdm
 
-from data_gen.corpora.reading import ReaderOptions, plan_units, read_unit
+from data_gen.corpora.reading import FileLog, ReaderOptions, name_files, plan_units, read_unit
 from kosplinter_common.cli import InputError, exit_with_one_line, expand_globs
 from kosplinter_common.files import atomic_file
 
@@ -93,17 +93,26 @@ def alphabet(normalized_texts: Iterator[str], limit: int) -> tuple[list[str], li
     return sorted(kept), [f"##{character}" for character in sorted(continuing)]
 
 
-def corpus_texts(input_file: str, corpus_format: str, sample_rate: float, seed: int) -> Iterator[str]:
-    """The segments of a random `sample_rate` of the documents, which the seed chooses; faults go to stderr."""
+def corpus_texts(
+    input_file: str, corpus_format: str, sample_rate: float, seed: int, allow_unreadable_files: bool = False
+) -> Iterator[str]:
+    """The segments of a random `sample_rate` of the documents, which the seed chooses; faults go to stderr.
+
+    Raises:
+      InputError: at the end, where files could not be read and that is not allowed.
+    """
     units = plan_units(expand_globs(input_file), corpus_format)
     chosen = random.Random(seed)
     skipped: Counter[str] = Counter()
+    files = FileLog()
     for unit in tqdm(units, desc="reading", unit="unit", disable=None):
-        for document in read_unit(unit, ReaderOptions(), skipped):
+        for document in read_unit(unit, ReaderOptions(), skipped, files):
             if chosen.random() < sample_rate:
                 yield from document.segments
     for reason, count in skipped.items():
         print(f"skipped {count}: {reason}", file=sys.stderr)
+    if (lost := files.summary()["unreadable"]) and not allow_unreadable_files:
+        raise InputError(f"files that cannot be read: {name_files(lost)}; go on without by --allow_unreadable_files")
 
 
 def main() -> None:
@@ -118,13 +127,13 @@ def main() -> None:
     parser.add_argument("--corpus_format", default="auto", help="as in data_gen/create_pretraining_data.py")
     parser.add_argument("--sample_rate", type=float, default=1.0, help="share of the documents to read, 0 < rate <= 1")
     parser.add_argument("--random_seed", type=int, default=12345)
+    parser.add_argument("--allow_unreadable_files", action="store_true", help="go on without the files that are lost")
     args = parser.parse_args()
     if not 0 < args.sample_rate <= 1:
         raise InputError(f"--sample_rate: found {args.sample_rate}, expected above 0 and at most 1")
     config = VocabularyConfig(args.vocab_size, args.min_frequency, args.limit_alphabet, args.do_lower_case)
-    pieces = train(
-        lambda: corpus_texts(args.input_file, args.corpus_format, args.sample_rate, args.random_seed), config
-    )
+    reading = (args.input_file, args.corpus_format, args.sample_rate, args.random_seed, args.allow_unreadable_files)
+    pieces = train(lambda: corpus_texts(*reading), config)
     with atomic_file(args.output_file) as partial:
         partial.write_text("".join(f"{piece}\n" for piece in pieces), encoding="utf-8")
     print(f"{args.output_file}: {len(pieces):,} pieces, {', '.join(SPECIAL_TOKENS)} first")

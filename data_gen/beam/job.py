@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
@@ -21,7 +21,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import TaggedOutput
 
 from data_gen.beam.remote_files import fetched, file_size, make_folder, remove, send, whole_file
-from data_gen.corpora.reading import Unit, plan_units
+from data_gen.corpora.reading import FileLog, Unit, plan_units
 from data_gen.passages.tokenization import Vocabulary
 from data_gen.runs.config import RunConfig
 from data_gen.runs.jobs import TaskWorker
@@ -71,7 +71,7 @@ class _MakeRecords(beam.DoFn):
         for _, row in _spilled(self._worker.folder, result["ngram_spills"]):
             yield TaggedOutput(_NGRAMS, (row[:-_COUNT_BYTES], int.from_bytes(row[-_COUNT_BYTES:], "little")))
         counts = result["counts"] | {"documents": result["documents"]}
-        yield TaggedOutput(_TOTALS, (Counter(counts), Counter(result["skipped"])))
+        yield TaggedOutput(_TOTALS, _Totals(Counter(counts), Counter(result["skipped"]), _file_log(result["files"])))
 
     def teardown(self) -> None:
         self._folder.cleanup()
@@ -87,12 +87,25 @@ def _spilled(folder: Path, spills: Iterable[Spill]) -> Iterator[tuple[int, bytes
         (folder / spill.name).unlink()
 
 
-def _sum_totals(totals: Iterable[tuple[Counter[str], Counter[str]]]) -> tuple[Counter[str], Counter[str]]:
-    counts, skipped = Counter[str](), Counter[str]()
-    for more_counts, more_skipped in totals:
-        counts.update(more_counts)
-        skipped.update(more_skipped)
-    return counts, skipped
+class _Totals(NamedTuple):
+    counts: Counter[str]
+    skipped: Counter[str]
+    files: FileLog
+
+
+def _file_log(values: dict[str, Any]) -> FileLog:
+    files = FileLog()
+    files.update(values)
+    return files
+
+
+def _sum_totals(totals: Iterable[_Totals]) -> _Totals:
+    counts, skipped, files = Counter[str](), Counter[str](), FileLog()
+    for more in totals:
+        counts.update(more.counts)
+        skipped.update(more.skipped)
+        files.update(more.files.as_dict())
+    return _Totals(counts, skipped, files)
 
 
 def _write_shard(
@@ -122,14 +135,20 @@ def _write_ngrams(grouped: tuple[int, Iterable[tuple[bytes, int]]], folder: str)
 
 def _write_summary(
     _: None,
-    totals: tuple[Counter[str], Counter[str]],
+    totals: _Totals,
     shards: list[dict[str, Any]],
     ngram_parts: list[str],
     path: str,
 ) -> None:
     """Leaves what the workers know where the launching program finds it."""
-    counts, skipped = totals
-    summary = {"counts": counts, "skipped": skipped, "shards": shards, "ngram_parts": ngram_parts}
+    counts, skipped, files = totals
+    summary = {
+        "counts": counts,
+        "skipped": skipped,
+        "files": files.as_dict(),
+        "shards": shards,
+        "ngram_parts": ngram_parts,
+    }
     with whole_file(path) as file:
         file.write(json.dumps(summary).encode())
 
@@ -212,6 +231,8 @@ def _finish(config: BeamConfig, vocabulary: Vocabulary, folder: Path, work: str)
         raise InputError(nothing_made(summary["counts"]))
     if not summary["counts"]["records"]:
         raise InputError(f"input_file: no text found in {len(config.input_files)} files; skipped: {summary['skipped']}")
+    files = _file_log(summary["files"])
+    config.refuse_losses(files)
     parts = [fetched(path, folder) for path in sorted(summary["ngram_parts"])]
     write_ngrams(parts, config.generation.masking.max_span_length, vocabulary.tokens, folder / NGRAMS_FILE)
     info = dataset_info(
@@ -220,6 +241,7 @@ def _finish(config: BeamConfig, vocabulary: Vocabulary, folder: Path, work: str)
         config.flags,
         Counter(summary["counts"]),
         Counter(summary["skipped"]),
+        files,
         [ShardInfo(**shard) for shard in sorted(summary["shards"], key=lambda shard: shard["name"])],
     )
     info.save(folder)

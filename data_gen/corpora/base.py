@@ -3,8 +3,8 @@
 import logging
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import BinaryIO, Final, Protocol
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, Final, Protocol
 
 from kosplinter_common.cli import InputError
 
@@ -39,6 +39,10 @@ END: Final = EndOfDocument()
 Event = str | EndOfDocument
 
 
+UTF8_MARK = b"\xef\xbb\xbf"
+BYTES_UNREAD = "bytes unread in broken JSON"  # a sum of bytes among the counts of faults
+
+
 class DataFault(Exception):
     """The rest of a file cannot be read as text; `args` are the reason to count it under and a detail to show."""
 
@@ -51,6 +55,12 @@ class Faults:
         self._skipped = skipped
         self._seen: Counter[str] = Counter()
 
+    def skip_bytes(self, reason: str, detail: object, place: tuple[int, int], num_bytes: int) -> None:
+        """Skips bytes behind `place`: the bytes and the line ends before it."""
+        self._skipped[BYTES_UNREAD] += num_bytes
+        at_byte, lines_before = place
+        self.skip(reason, f"{detail}, at byte {at_byte}, line {lines_before + 1}: {num_bytes} bytes unread")
+
     def skip(self, reason: str, detail: object = "") -> None:
         self._skipped[reason] += 1
         self._seen[reason] += 1
@@ -58,6 +68,73 @@ class Faults:
             logger.warning("%s: skipped: %s%s", self.source, reason, f" ({detail})" if detail != "" else "")
         if self._seen[reason] == NAMED_PER_REASON:
             logger.warning("%s: further cases of %r are counted, not named", self.source, reason)
+
+
+_NAMED_FILES = 20  # in one message; dataset.json names all
+# Reasons for which a file may give no document without a loss.
+NO_TEXT = ("empty file", "document without text")
+_NOTHING_FOUND = "no text"
+
+
+@dataclass
+class FileLog:
+    """What became of whole files; an archive's member is a file, named archive!member.
+
+    decoded: files that were in another encoding than UTF-8, by encoding.
+    documents: of files without any, and of those that several units of work share.
+    reasons: why those gave no document, or none in one of the units.
+    unreadable: what is wrong with files that were lost, or from some place on.
+    """
+
+    decoded: Counter[str] = field(default_factory=Counter)
+    documents: Counter[str] = field(default_factory=Counter)
+    reasons: dict[str, str] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+    def read(self, name: str, documents: int, skipped: Counter[str], is_part: bool) -> None:
+        """Notes a file, or a part of one, that was read to its end."""
+        if documents and not is_part:
+            return
+        self.documents[name] += documents
+        if not documents and skipped:
+            self.reasons[name] = ", ".join(reason for reason in skipped if reason != BYTES_UNREAD)
+
+    def update(self, values: dict[str, Any]) -> None:
+        """Adds what another log holds, in the form of `as_dict`."""
+        self.decoded.update(values["decoded"])
+        for name, count in values["documents"].items():  # not update: that would lose the zeros
+            self.documents[name] += count
+        self.reasons.update(values["reasons"])
+        self.unreadable.update(values["unreadable"])
+
+    def as_dict(self) -> dict[str, dict[str, Any]]:
+        return {name: dict(value) for name, value in vars(self).items()}
+
+    @property
+    def has_losses(self) -> bool:
+        return bool(self.summary()["unreadable"])
+
+    def summary(self) -> dict[str, Any]:
+        """What dataset.json says: files decoded, files without a document and why, files that were lost and why."""
+        without = {
+            name: self.reasons.get(name, _NOTHING_FOUND)
+            for name, count in self.documents.items()
+            if not count and name not in self.unreadable
+        }
+        harmless = {*NO_TEXT, _NOTHING_FOUND}
+        lost = {name: reason for name, reason in without.items() if not set(reason.split(", ")) <= harmless}
+        return {
+            "decoded": dict(self.decoded),
+            "without_documents": {name: reason for name, reason in without.items() if name not in lost},
+            "unreadable": self.unreadable | lost,
+        }
+
+
+def name_files(reasons: dict[str, str]) -> str:
+    """Files and what is said of each, the first of them by name."""
+    named = "; ".join(f"{name}: {reason}" for name, reason in list(reasons.items())[:_NAMED_FILES])
+    more = len(reasons) - _NAMED_FILES
+    return f"{named}; and {more} more" if more > 0 else named
 
 
 class CorpusFormat(Protocol):

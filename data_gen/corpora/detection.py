@@ -1,83 +1,97 @@
 """The table of formats, and which of them a text has by its first bytes."""
 
-import csv
-import io
 import re
 
-import ijson
-
 from data_gen.corpora.base import CorpusFormat
-from data_gen.corpora.json_layouts import AiHub, Nikl
-from data_gen.corpora.line_layouts import AiHubTsv, JsonLines, NiklCsv, PlainText, TokenizedText, WikiExtracts
+from data_gen.corpora.encodings import text_encoding
+from data_gen.corpora.json_layouts import PLACES, JsonCorpus
+from data_gen.corpora.json_stream import loads
+from data_gen.corpora.line_layouts import JsonLines, PlainText, TokenizedText, WikiExtracts, WikiText
+from data_gen.corpora.table_layouts import AiHubTsv, NiklTable, table_delimiter
 
 FORMATS: dict[str, CorpusFormat] = {
     "wiki": WikiExtracts(),
+    "wikitext": WikiText(),
     "text": PlainText(),
     "tokenized": TokenizedText(),
     "jsonl": JsonLines(),
-    "nikl": Nikl(),
-    "nikl_csv": NiklCsv(),
-    "aihub": AiHub(),
+    "json": JsonCorpus(),
+    "nikl_table": NiklTable(),
     "aihub_tsv": AiHubTsv(),
 }
 DOCUMENT_PER_LINE = {"text": PlainText(True), "tokenized": TokenizedText(True)}  # the same, where lines are documents
-CORPUS_FORMATS = ("auto", "wiki", "text", "tokenized", "jsonl", "nikl", "aihub")  # what --corpus_format takes
-_TABLES = {"nikl": "nikl_csv", "aihub": "aihub_tsv"}
+# What --corpus_format takes. JSON of NIKL and AI Hub is told apart by its keys, whichever of the two was asked for.
+CORPUS_FORMATS = ("auto", "wiki", "wikitext", "text", "tokenized", "jsonl", "json", "nikl", "aihub")
+_TABLES = {"nikl": "nikl_table", "aihub": "aihub_tsv"}
 
-_BROKEN_SHARE = 0.05  # of characters; Korean in CP949 or UTF-16 reads as far more broken UTF-8
 _TSV_LINES = 20  # that must all have the id of a document
 _MIN_MARKS, _TOKENIZED_SHARE = 5, 0.9  # sentence marks; those that must stand apart from the word before
 _SENTENCE_MARK = re.compile(r"(\s?)[.,?!](?=\s|$)")
 _ID_AND_TEXT = re.compile(r"[^\s.]+\.[^\s.][^\t]*\t.")
+# Plain text, too, may begin with a bracket, as in [서울=뉴시스] or [1].
+_JSON = re.compile(r'\{\s*(?:"|\}|[^\W\d]\w*\s*:|\Z)|\[\s*(?:[{\[]|\]|\Z|"(?:[^"\\]|\\.)*(?:"\s*(?:[,\]]|\Z)|\Z))')
+_KEY_OF_TEXT = re.compile(r'"text"\s*:')
 
 
-def choose_format(corpus_format: str, head: bytes) -> str | None:
-    """Name in FORMATS of what `head`, the first bytes of a text, looks like; None where it is no UTF-8 text.
+def choose_format(corpus_format: str, head: bytes, encoding: str | None = None) -> str | None:
+    """Name in FORMATS of what `head`, the first bytes of a text, looks like; None where it is no text.
 
-    A format that was asked for is obeyed; the content still tells a corpus' JSON from its release as a table.
+    A format that was asked for is obeyed; the content still tells JSON Lines from JSON over many lines, and a corpus'
+    JSON from its release as a table. The encoding is looked for where it is not given.
     """
-    text = head.decode("utf-8", "replace").removeprefix("\ufeff")
-    if text.count("\ufffd") + text.count("\0") > _BROKEN_SHARE * len(text) + 1:  # + 1: a cut character
+    encoding = encoding or text_encoding(head)
+    if encoding is None:
         return None
-    text = text.lstrip()
+    text = head.decode(encoding, "replace").lstrip("\ufeff \t\r\n\0")
     if corpus_format == "auto":
         return _json_format(text) or _line_format(text)
-    return corpus_format if text.startswith(("{", "[")) else _TABLES.get(corpus_format, corpus_format)
+    if corpus_format in ("json", "jsonl", "nikl", "aihub") and _JSON.match(text):
+        return "json" if corpus_format != "jsonl" else _lines_or_one(text)
+    return {"json": "jsonl", **_TABLES}.get(corpus_format, corpus_format)
 
 
 def _json_format(text: str) -> str | None:
-    """None where no JSON object begins: plain text, too, may start with a bracket, as in [서울=뉴시스]."""
-    if not text.startswith(("{", "[")):
+    """None where no JSON object or list begins."""
+    if not _JSON.match(text):
         return None
-    seen: set[str] = set()  # paths of keys, and of lists with [] behind
+    if text.startswith("["):
+        return "json"
+    first_line = text.split("\n", 1)[0]
     try:
-        for prefix, event, value in ijson.parse(io.BytesIO(text.encode()), use_float=True, multiple_values=True):
-            if event == "map_key":
-                seen.add(f"{prefix}.{value}".lstrip("."))
-            elif event == "start_array":
-                seen.add(f"{prefix}[]")
-            elif event == "end_map":
-                seen.add("{}")
-    except ijson.JSONError:
-        pass  # the head ends within a value, or the JSON is broken: what was seen decides
-    if not seen - {"[]"}:
-        return None
-    if "document[]" in seen:
-        return "nikl"
-    lists = bool(seen & {"[]", "data[]", "paragraphs[]", "named_entity[]"}) and "text" not in seen
-    return "aihub" if lists or {"doc_id", "sentno"} <= seen else "jsonl"
+        keys = set(loads(first_line))
+    except (ValueError, RecursionError):  # broken, or longer than the head, or not a line of JSON Lines
+        if "\n" in text:
+            return _lines_or_one(text)
+        is_corpus = any(re.search(rf'"{re.escape(place)}"\s*:\s*[\[{{]', first_line) for place in PLACES)
+        return "json" if is_corpus or not _KEY_OF_TEXT.search(first_line) else "jsonl"
+    return "json" if (keys & PLACES and "text" not in keys) or ("doc_id" in keys and "sentno" in keys) else "jsonl"
+
+
+def _lines_or_one(text: str) -> str:
+    """Whether each line is a JSON object of its own, broken or not, or one object lies on many lines."""
+    first, _, rest = text.partition("\n")
+    second = next((line for line in rest.split("\n") if line.strip()), "")
+    alone = first.rstrip().endswith("}") or not rest.strip()
+    return "jsonl" if alone or second.startswith("{") else "json"
 
 
 def _line_format(text: str) -> str:
-    if text.startswith(("<doc ", "<doc>")):
+    if re.match(r"<doc[\s>]", text):
         return "wiki"
     lines = text.split("\n")
-    header = lines[0].rstrip("\r")
-    if any({"file_id", "sentence"} <= set(next(csv.reader([header], delimiter=each), [])) for each in ",\t"):
-        return "nikl_csv"
-    complete = [line for line in lines[:-1] if line.strip()][:_TSV_LINES] or [header]
+    if WikiText.is_title(lines[0]) or _has_wikitext_headings(lines):
+        return "wikitext"
+    if table_delimiter(re.split("[\r\n]", text, maxsplit=1)[0]):
+        return "nikl_table"
+    complete = [line for line in lines[:-1] if line.strip()][:_TSV_LINES] or lines[:1]
     if all(map(_ID_AND_TEXT.match, complete)):
         return "aihub_tsv"
     marks = _SENTENCE_MARK.findall(text)
     apart = sum(bool(space) for space in marks)
     return "tokenized" if len(marks) >= _MIN_MARKS and apart >= _TOKENIZED_SHARE * len(marks) else "text"
+
+
+def _has_wikitext_headings(lines: list[str]) -> bool:
+    """Of a file that begins within an article: a title, and a section."""
+    levels = {heading.level for heading in map(WikiText.heading, lines) if heading}
+    return 1 in levels and len(levels) > 1

@@ -1,172 +1,241 @@
-"""JSON corpora too large for memory, read as a stream of events: NIKL 모두의 말뭉치 and AI Hub."""
+"""Where the published JSON corpora keep their text: a table of layouts, and what makes documents of items.
 
-import html
-import re
+docs/CORPORA.md names the corpora of each layout; its test reads a sample of every one.
+"""
+
 from collections.abc import Iterator
-from typing import BinaryIO, ClassVar
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, BinaryIO
 
-import ijson
+from data_gen.corpora.base import END, Event, Faults, ReaderOptions
+from data_gen.corpora.json_stream import Item, JsonStream
+from data_gen.corpora.markup import is_marked_up, text_of_html
+from data_gen.corpora.speech_marks import SpeechMarks
 
-from data_gen.corpora.base import END, DataFault, Event, Faults, ReaderOptions
-
-
-class _QuoteGuard:
-    """A stream that refuses a longer run of bytes without a quotation mark than the limit: no string fills memory."""
-
-    def __init__(self, stream: BinaryIO, limit: int):
-        self._stream, self._limit, self._run = stream, limit, 0
-
-    def read(self, size: int = -1) -> bytes:
-        chunk = self._stream.read(size)
-        last_quote = chunk.rfind(b'"')
-        self._run = self._run + len(chunk) if last_quote < 0 else len(chunk) - last_quote
-        if self._run > self._limit:
-            raise DataFault("JSON string over the limit", f"more than {self._limit} bytes")
-        return chunk
+_SPEAKER = "speaker_id|participantID|speakerId|speaker"
 
 
-def _json_events(stream: BinaryIO, options: ReaderOptions) -> Iterator[tuple[str, str, object]]:
-    """(prefix, event, value) of each JSON token; several top-level values may follow each other, as in JSONL."""
-    try:
-        yield from ijson.parse(_QuoteGuard(stream, options.max_line_bytes), use_float=True, multiple_values=True)
-    except (ijson.JSONError, UnicodeDecodeError) as error:
-        raise DataFault("broken JSON", str(error).split("\n")[0].strip()) from error
+@dataclass(frozen=True)
+class JsonLayout:
+    """Where one layout keeps documents, and text in them.
 
-
-class SpeechMarks:
-    """What NIKL writes where speech is anonymised (`&name&`) or was not understood (`(())`, `((xx))`, `-`)."""
-
-    # Plain words for the kinds of anonymised names; 아무개, "so-and-so", for persons and whatever else.
-    WORDS: ClassVar = {"company-name": "회사", "affiliation": "소속", "address": "주소", "tel-num": "전화번호"}
-    PERSON = "아무개"
-    _ANONYMISED = re.compile(r"&([a-z]+(?:-[a-z]+)*)[0-9]*&")
-    _UNHEARD = re.compile(r"\(\(x*\)\)|(?<!\S)-+(?!\S)")
-    _GUESSED = re.compile(r"\(\(([^()]*)\)\)")  # the transcriber's guess is kept, its brackets are not
-
-    def __init__(self, options: ReaderOptions):
-        self._anonymised, self._unheard = options.anonymised_speech, options.unheard_speech
-
-    def written(self, text: str) -> str:
-        """Text of the written corpora, where only names are marked."""
-        if self._anonymised == "keep" or "&" not in text:
-            return text
-        word = self._anonymised == "word"
-        return self._ANONYMISED.sub(lambda mark: self.WORDS.get(mark[1], self.PERSON) if word else "", text)
-
-    def spoken(self, text: str) -> str:
-        if self._unheard == "remove":
-            text = self._GUESSED.sub(r"\1", self._UNHEARD.sub(" ", text))
-        return self.written(text)
-
-
-class Nikl:
-    """NIKL 모두의 말뭉치 JSON in all its kinds: paragraphs of written, utterances of spoken documents.
-
-    A paragraph is a segment. Of utterances, a speaker's turn is a segment: consecutive ones of one speaker_id.
+    Paths are keys joined by dots; lists on the way are gone through. "a|b": the first of the two that holds text.
     """
 
-    splittable = False
+    name: str
+    place: str  # of a document, or of a sentence of one, from the top level down ("": the top level)
+    texts: tuple[str, ...]  # within it, in the order of reading; of "a/b.c" each element of the list a is a segment
+    titles: tuple[str, ...] = ()  # before the text
+    known_by: str = ""  # a document that has this key is of this layout, text or no text
+    same: str = ""  # key of what successive items of one document have in common
+    is_repeated: bool = False  # successive items of one document repeat its text: a question each
+    is_speech: bool = False  # segments are turns: successive texts of one speaker
+    has_names: bool = False  # anonymised names are marked
 
-    _PARAGRAPH, _UTTERANCE = "document.item.paragraph.item", "document.item.utterance.item"
-    _TAGGED = re.compile(r"\s*<p\b")
-    _TAG = re.compile(r"</?(?:p|br)\b[^>]*>")
+
+JSON_LAYOUTS = (
+    # NIKL 모두의 말뭉치
+    JsonLayout("nikl-written", "document", ("paragraph.form|original_form",), has_names=True),
+    JsonLayout("nikl-spoken", "document", ("utterance.form|original_form",), is_speech=True),
+    JsonLayout("nikl-annotated", "document", ("sentence.form|original_form",), has_names=True),
+    # AI Hub
+    JsonLayout("aihub-rows", "data", ("rows.text",), ("title",)),
+    *(
+        JsonLayout("aihub-sentences", place, (text,), ("title",), known_by="doc_id", same="doc_id")
+        for place in ("data", "")
+        for text in ("sentence.text", "sentence|text")
+    ),
+    JsonLayout("aihub-books", "paragraphs", ("sentences.original_text|text",), known_by="info"),
+    JsonLayout(
+        "aihub-web", "named_entity", ("content.sentence",), ("title.sentence", "subtitle.sentence"), has_names=True
+    ),
+    JsonLayout("aihub-sjml", "SJML.text", ("content",), ("title", "subtitle"), has_names=True),
+    JsonLayout("aihub-summary", "documents", ("text/sentence",), ("title",)),
+    JsonLayout("aihub-dialogue", "data", ("body.dialogue.utterance",), is_speech=True),
+    JsonLayout("aihub-messages", "data", ("body.utterance",), is_speech=True),
+    JsonLayout("aihub-speech", "", ("utterance.standard_form|form|original_form",), is_speech=True),
+    JsonLayout("aihub-topics", "info", ("annotations.lines.norm_text|text",), is_speech=True),
+    JsonLayout("aihub-sessions", "sessionInfo", ("dialog.utterance",), is_speech=True),
+    JsonLayout("aihub-papers", "data", ("summary_entire.orginal_text", "summary_section.orginal_text"), ("title",)),
+    *(JsonLayout("aihub-passage", place, ("passage",)) for place in ("", "data", "Meta", "Meta(Refine)")),
+    # reading comprehension: the contexts, each once
+    *(JsonLayout("squad", place, ("paragraphs.context",), ("title",)) for place in ("data", "")),
+    *(
+        JsonLayout("contexts", place, ("context",), ("title",), same="context", is_repeated=True)
+        for place in ("data", "paragraphs", "")
+    ),
+    *(JsonLayout("text", place, ("text|sentence|content",), ("title",)) for place in ("data", "documents", "")),
+)
+PLACES = frozenset(
+    ".".join(keys[:end])
+    for keys in (layout.place.split(".") for layout in JSON_LAYOUTS if layout.place)
+    for end in range(1, len(keys) + 1)
+)
+
+
+_TEXTS = JsonLayout("text", "", ())
+_METADATA = frozenset(("info", "Meta", "Meta(Refine)"))  # places that mostly hold no text
+
+
+class JsonCorpus:
+    """A JSON file of any layout in the table; items of no layout are skipped and counted."""
+
+    splittable = False
 
     def starts_document(self, previous: bytes, line: bytes) -> bool:
         return False
 
     def events(self, stream: BinaryIO, options: ReaderOptions, faults: Faults) -> Iterator[Event]:
-        marks = SpeechMarks(options)
-        fields: dict[str, str] = {}
-        turn, speaker = "", ""
-        known = False
-        for prefix, event, value in _json_events(stream, options):
-            parent, _, key = prefix.rpartition(".")
-            if event == "string" and parent in (self._PARAGRAPH, self._UTTERANCE):
-                fields[key] = str(value)
-            elif event == "end_map" and prefix == self._PARAGRAPH:
-                yield self._paragraph(self._form(fields), marks)
-                fields = {}
-            elif event == "end_map" and prefix == self._UTTERANCE:
-                said, said_by = marks.spoken(" ".join(self._form(fields).split())), fields.get("speaker_id", "")
-                if turn and (not said_by or said_by != speaker or len(turn) > options.max_document_characters):
-                    yield turn
-                    turn = ""
-                turn, speaker = f"{turn} {said}".strip(), said_by
-                fields = {}
-            elif event == "end_map" and prefix == "document.item":
-                yield turn
-                yield END
-                turn, speaker = "", ""
-            known = known or (prefix == "document" and event == "start_array")
-        if not known:
-            raise DataFault("JSON of another schema", "no list 'document'")
-
-    def _form(self, fields: dict[str, str]) -> str:
-        form = fields.get("form", "")
-        return form if form.strip() else fields.get("original_form", "")
-
-    def _paragraph(self, form: str, marks: SpeechMarks) -> str:
-        if self._TAGGED.match(form):  # news of 2024: marked up, so entities too are mark-up
-            form = html.unescape(self._TAG.sub("\n", form))
-        return marks.written(form)
+        documents = ItemDocuments(options, faults)
+        for item in JsonStream(stream, PLACES, options.max_line_bytes, faults).items():
+            yield from documents.add(item)
+        yield from documents.end()
 
 
-class AiHub:
-    """AI Hub's corpora: lists of documents or of sentences; consecutive sentences of one doc_id are a document."""
+class ItemDocuments:
+    """Documents of a sequence of items: one of each item, or of several that say they belong together."""
 
-    splittable = False
+    def __init__(self, options: ReaderOptions, faults: Faults):
+        self._options, self._faults, self._marks = options, faults, SpeechMarks(options)
+        self._same: Any = None  # what the last item has in common with those of its document
+        self._goes_on = False  # the last item was not complete
+        self._is_open = False
+        self._layouts = {place: [each for each in JSON_LAYOUTS if each.place == place] for place in {"", *PLACES}}
+        if options.json_text_key != ReaderOptions.json_text_key:  # asked for: before all others
+            for place, layouts in self._layouts.items():
+                layouts.insert(0, JsonLayout("asked for", place, (options.json_text_key,)))
 
-    # Where one document, or one sentence of it, may stand in a file ("" is the top level, as in JSONL) …
-    _ITEMS = ("data.item", "paragraphs.item", "named_entity.item", "item", "")
-    # … and where its text may stand in it.
-    _TEXTS = (
-        "title.item.sentence",
-        "subtitle.item.sentence",
-        "content.item.sentence",
-        "rows.item.text",
-        "sentence.item.text",
-        "sentences.item.original_text",
-        "sentences.item.text",
-        "text",
-        "sentence",
-    )
+    def add(self, item: Item) -> Iterator[Event]:
+        layout, texts = self._texts(item)
+        if layout is None:
+            if self._goes_on:
+                yield from self.end() if item.complete else ()
+            elif item.complete and not item.is_rest and item.path not in _METADATA:
+                self.skip_schema(item)
+            return
+        same = item.value.get(layout.same) if layout.same and isinstance(item.value, dict) else None
+        begins = not self._goes_on and (same is None or same != self._same)
+        if begins:
+            yield from self.end()
+            yield from self._titles(layout, item.value)
+        if begins or not layout.is_repeated:
+            yield from texts
+        else:
+            self._faults.skip("context repeated for a further question")
+        self._is_open, self._same, self._goes_on = True, same, not item.complete
+        if item.complete and same is None:
+            yield from self.end()
 
-    def __init__(self) -> None:
-        def paths(name: str) -> frozenset[str]:
-            return frozenset(f"{item}.{name}".lstrip(".") for item in self._ITEMS)
+    def skip_schema(self, item: Item) -> None:
+        keys = ", ".join(item.value) if isinstance(item.value, dict) else repr(item.value)
+        where = f"at {item.path or 'the top level'}, found {keys[:120]!r}"
+        self._faults.skip("JSON of another schema", f"{where}, expected a layout of docs/CORPORA.md or --json_text_key")
 
-        self._text_paths = frozenset().union(*map(paths, self._TEXTS))
-        self._title_paths, self._id_paths = paths("title"), paths("doc_id")
-
-    def starts_document(self, previous: bytes, line: bytes) -> bool:
-        return False
-
-    def events(self, stream: BinaryIO, options: ReaderOptions, faults: Faults) -> Iterator[Event]:
-        group: object = None  # doc_id of the sentences read last
-        title, doc_id, segments = "", None, list[str]()
-        known = False
-        for prefix, event, value in _json_events(stream, options):
-            if event == "end_map" and prefix in self._ITEMS:
-                known = known or prefix != ""
-                if prefix == "" and not segments and doc_id is None:
-                    continue
-                known = True
-                begins = doc_id is None or doc_id != group
-                if begins and group is not None:
-                    yield END
-                yield from ([title] if begins and segments else []) + segments
-                if doc_id is None:
-                    yield END
-                group, title, doc_id, segments = doc_id, "", None, []
-            elif value is None:
-                continue
-            elif prefix in self._id_paths:
-                doc_id = value
-            elif event == "string" and prefix in self._title_paths:
-                title = str(value)
-            elif event == "string" and prefix in self._text_paths:
-                segments.append(str(value))
-        if group is not None:
+    def end(self) -> Iterator[Event]:
+        """Ends the document that is open, if one is."""
+        if self._is_open:
             yield END
-        if not known:
-            raise DataFault("JSON of another schema", "no list 'data', 'paragraphs' or 'named_entity', no sentences")
+        self._is_open, self._goes_on, self._same = False, False, None
+
+    def _texts(self, item: Item) -> tuple[JsonLayout | None, list[str]]:
+        """The layout that the item is of, and its segments."""
+        if isinstance(item.value, str):  # of a list of texts
+            return _TEXTS, [item.value]
+        known = None
+        for layout in self._layouts[item.path]:
+            if item.is_rest and layout.name == "text":  # what stands beside the documents describes them
+                continue
+            found = [texts for path in layout.texts if (texts := self._at(item.value, path, layout)) is not None]
+            if any(found):
+                return layout, list(chain.from_iterable(found))
+            if found or (isinstance(item.value, dict) and layout.known_by in item.value):
+                known = known or layout
+        return known, []
+
+    def _titles(self, layout: JsonLayout, value: Any) -> Iterator[str]:
+        for path in layout.titles:
+            yield from self._at(value, path, layout) or ()
+
+    def _at(self, value: Any, path: str, layout: JsonLayout) -> list[str] | None:
+        """Segments of text at a path; None where the path leads nowhere."""
+        outer, slash, inner = path.partition("/")
+        if slash:
+            found = _follow(value, outer.split("."))
+            if not found:
+                return None
+            parts = [self._at(part, inner, layout) or [] for part in found]
+            return [" ".join(texts) for texts in parts if texts]
+        *way, last = path.split(".")
+        holders = [holder for each in _follow(value, way) for holder in _flat(each) if isinstance(holder, dict)]
+        keys = last.split("|")
+        if not any(key in holder for holder in holders for key in keys):
+            return [] if way and isinstance(value, dict) and value.get(way[0]) == [] else None
+        spoken = [(_speaker(holder), text) for holder in holders for text in _first_text(holder, keys)]
+        if not layout.is_speech:
+            return [self._written(text, layout) for _, text in spoken]
+        turns = [(speaker, self._spoken(text)) for speaker, text in spoken]
+        return _turns(turns, self._options.max_document_characters)
+
+    def _written(self, text: str, layout: JsonLayout) -> str:
+        if is_marked_up(text):
+            text = text_of_html(text)
+        return self._marks.names(text) if layout.has_names else text
+
+    def _spoken(self, text: str) -> str:
+        return " ".join(self._marks.speech(" ".join(text.split())).split())
+
+
+def _flat(value: Any) -> Iterator[Any]:
+    """The elements of nested lists, or what is no list itself."""
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, list):
+            waiting.extend(reversed(value))
+        else:
+            yield value
+
+
+def _follow(value: Any, keys: list[str]) -> list[Any]:
+    """What stands behind a way of keys; of a list at its end each element, of lists on the way each in turn."""
+    values = [value]
+    for key in keys:
+        holders = [holder for each in values for holder in _flat(each) if isinstance(holder, dict)]
+        values = []
+        for holder in holders:
+            found = holder.get(key)
+            values.extend(found if isinstance(found, list) else [] if found is None else [found])
+    return values
+
+
+def _first_text(holder: dict[str, Any], keys: list[str]) -> list[str]:
+    """The texts under the first of the keys that holds any."""
+    for key in keys:
+        texts = [text for text in _flat(holder.get(key)) if isinstance(text, str) and text.strip()]
+        if texts:
+            return texts
+    return []
+
+
+def _speaker(holder: dict[str, Any]) -> str:
+    for key in _SPEAKER.split("|"):
+        speaker = holder.get(key)
+        if isinstance(speaker, dict):  # with age and sex
+            speaker = speaker.get("id")
+        if speaker not in (None, ""):
+            return str(speaker)
+    return ""
+
+
+def _turns(spoken: list[tuple[str, str]], max_characters: int) -> list[str]:
+    """Successive texts of one speaker joined, up to about a length; texts of nobody stand alone."""
+    turns: list[str] = []
+    last = ""
+    for speaker, text in spoken:
+        if turns and speaker and speaker == last and len(turns[-1]) <= max_characters:
+            turns[-1] = f"{turns[-1]} {text}".strip()
+        else:
+            turns.append(text)
+        last = speaker
+    return turns

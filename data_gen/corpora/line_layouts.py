@@ -1,39 +1,59 @@
-"""Line-based corpora: wiki extracts, plain text, pre-tokenised books, JSONL, and the CSV and TSV releases."""
+"""Line-based corpora: wiki extracts, wikitext, plain text, pre-tokenised books, and JSONL."""
 
-import csv
 import html
-import json
+import io
+import re
 from collections.abc import Iterator
-from typing import BinaryIO, ClassVar
+from typing import BinaryIO, ClassVar, NamedTuple
 
-from data_gen.corpora.base import END, DataFault, Event, Faults, ReaderOptions, decoded_lines
+from data_gen.corpora.base import END, UTF8_MARK, Event, Faults, ReaderOptions, bounded_lines, decoded_lines
+from data_gen.corpora.json_layouts import PLACES, ItemDocuments
+from data_gen.corpora.json_stream import Item, JsonStream, loads, split_items
 
 
 class WikiExtracts:
-    """`<doc …>`, a title line, paragraphs, `</doc>`; text has HTML entities, as WikiExtractor writes it."""
+    """`<doc …>`, a title line, paragraphs, `</doc>`; text has HTML entities, as WikiExtractor writes it.
+
+    The marks begin a line, or end one, or follow each other; within a line they are text.
+    """
 
     splittable = True
 
+    # Some versions do not escape quotation marks in titles: such a mark ends with its line.
+    _OPENING = r"<doc(?:\s+[\w:-]+=(?:\"[^\"]*\"|'[^']*'))+\s*>|<doc\s+id=.*>\s*$|<doc>\s*$"
+    _BEGINNING = re.compile(_OPENING)
+    _CLOSING = re.compile(rf"</doc>(?=\s*(?:$|{_OPENING}))")
+    # What stands where a formula or code was left out: no word, and no answer.
+    _PLACEHOLDER = re.compile(r"(?<![A-Za-z0-9_])(?:formula|codice)_[0-9]+")
+
     def starts_document(self, previous: bytes, line: bytes) -> bool:
-        return line.startswith((b"<doc ", b"<doc>"))
+        return line.startswith(b"<doc") and self._BEGINNING.match(line.decode("utf-8", "replace")) is not None
 
     def events(self, stream: BinaryIO, options: ReaderOptions, faults: Faults) -> Iterator[Event]:
         inside = False
         for line in decoded_lines(stream, options.max_line_bytes, faults):
-            if line.startswith(("<doc ", "<doc>")):
+            pieces = self._CLOSING.split(line) if "</doc>" in line else [line]
+            for number, piece in enumerate(pieces):
+                if number:  # behind </doc>
+                    if inside:
+                        yield END
+                    inside = False
+                    piece = piece.lstrip()
+                if mark := self._BEGINNING.match(piece) if piece.startswith("<doc") else None:
+                    if inside:
+                        yield END
+                    inside = True
+                    piece = piece[mark.end() :]
                 if inside:
-                    yield END
-                inside = True
-            elif line.startswith("</doc>"):
-                if inside:
-                    yield END
-                inside = False
-            elif inside:
-                yield html.unescape(line)
-            elif line.strip():
-                faults.skip("line outside <doc>", line[:24])
+                    yield html.unescape(self.without_placeholders(piece))
+                elif piece.strip():
+                    faults.skip("line outside <doc>", piece[:24])
         if inside:
             yield END
+
+    @classmethod
+    def without_placeholders(cls, text: str) -> str:
+        return cls._PLACEHOLDER.sub("", text) if "_" in text else text
 
 
 class PlainText:
@@ -73,8 +93,56 @@ class TokenizedText(PlainText):
         return " ".join(self._ESCAPES.get(token.lower(), token) for token in line.split())
 
 
+class Heading(NamedTuple):
+    """A heading of wikitext; of level 1 is an article's title."""
+
+    text: str
+    level: int
+
+
+class WikiText:
+    """Wikitext: ` = Title = ` begins a document, ` = = Section = = ` or ` == Section == ` does not.
+
+    The tokenised release writes @-@, @,@ and @.@ within words and numbers, and <unk> for rare words.
+    """
+
+    splittable = True
+
+    _JOINED = re.compile(r" @([-,.])@ ")
+
+    @staticmethod
+    def heading(line: str) -> Heading | None:
+        line = line.strip()
+        text = line.strip("= ")
+        before, _, behind = line.partition(text) if text else ("", "", "")
+        if not (before.startswith("=") and before.endswith(" ") and behind.startswith(" ") and behind.endswith("=")):
+            return None
+        return Heading(text, before.count("="))
+
+    @classmethod
+    def is_title(cls, line: str) -> bool:
+        heading = cls.heading(line)
+        return heading is not None and heading.level == 1
+
+    def starts_document(self, previous: bytes, line: bytes) -> bool:
+        return line.lstrip().startswith(b"= ") and self.is_title(line.decode("utf-8", "replace"))
+
+    def events(self, stream: BinaryIO, options: ReaderOptions, faults: Faults) -> Iterator[Event]:
+        inside = False
+        for line in decoded_lines(stream, options.max_line_bytes, faults):
+            if not line.strip():
+                continue
+            if inside and self.is_title(line):
+                yield END
+            inside = True
+            heading = self.heading(line)
+            yield self._JOINED.sub(r"\1", heading.text if heading else line).replace("<unk>", " ")
+        if inside:
+            yield END
+
+
 class JsonLines:
-    """One JSON object a line, text under one key, paragraphs split at newlines."""
+    """One JSON object a line, text under one key, paragraphs split at newlines; without the key, any layout of JSON."""
 
     splittable = True
 
@@ -82,85 +150,29 @@ class JsonLines:
         return True
 
     def events(self, stream: BinaryIO, options: ReaderOptions, faults: Faults) -> Iterator[Event]:
-        for line in decoded_lines(stream, options.max_line_bytes, faults):
-            if not line.strip():
-                continue
-            try:
-                document = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                faults.skip("broken JSON", error)
-                continue
-            text = document.get(options.json_text_key) if isinstance(document, dict) else None
-            if isinstance(text, str):
-                yield text
-                yield END
-            else:
-                faults.skip("JSON of another schema", f"no text under {options.json_text_key!r} in {line[:48]!r}")
-
-
-class NiklCsv:
-    """NIKL 비출판물: CSV (or TSV) with columns file_id and sentence; successive rows of one file_id are a document."""
-
-    splittable = False  # a quoted field may hold a newline
-
-    def starts_document(self, previous: bytes, line: bytes) -> bool:
-        return False
-
-    def events(self, stream: BinaryIO, options: ReaderOptions, faults: Faults) -> Iterator[Event]:
-        lines = decoded_lines(stream, options.max_line_bytes, faults)
-        header = next(lines, "")
-        delimiter = "\t" if "\t" in header else ","
-        columns = next(csv.reader([header], delimiter=delimiter))
-        if "file_id" not in columns or "sentence" not in columns:
-            raise DataFault("CSV of another schema", f"columns {columns[:8]}, expected file_id and sentence")
-        id_column, text_column = columns.index("file_id"), columns.index("sentence")
-        current = None
-        csv.field_size_limit(options.max_line_bytes)
-        rows = csv.reader(lines, delimiter=delimiter)
-        try:
-            for row in rows:
-                if len(row) <= max(id_column, text_column):
-                    if row:
-                        faults.skip("CSV row with too few columns", f"line {rows.line_num + 1}")
-                    continue
-                if current is not None and row[id_column] != current:
+        documents = ItemDocuments(options, faults)
+        place = (0, 0)
+        for line in bounded_lines(stream, options.max_line_bytes, faults):
+            for item in self._items(line, options, faults, place):
+                text = item.value.get(options.json_text_key) if isinstance(item.value, dict) else None
+                if isinstance(text, str):
+                    yield from documents.end()
+                    yield WikiExtracts.without_placeholders(text)
                     yield END
-                current = row[id_column]
-                yield row[text_column]
-        except csv.Error as error:
-            raise DataFault("broken CSV", error) from error
-        if current is not None:
-            yield END
+                else:
+                    yield from documents.add(item)
+            place = (place[0] + len(line), place[1] + 1)
+        yield from documents.end()
 
-
-class AiHubTsv:
-    """AI Hub 대규모 구매도서, sample release: an id whose second dot-separated field is the document, a tab, text."""
-
-    splittable = True
-
-    def starts_document(self, previous: bytes, line: bytes) -> bool:
+    def _items(self, line: bytes, options: ReaderOptions, faults: Faults, place: tuple[int, int]) -> Iterator[Item]:
+        """The items of a line; of a broken one, what can be read."""
+        if not line.strip():
+            return
         try:
-            before, here = (_document_field(each.decode()) for each in (previous, line))
-        except UnicodeDecodeError:
-            return False
-        return before is not None and here is not None and before != here
-
-    def events(self, stream: BinaryIO, options: ReaderOptions, faults: Faults) -> Iterator[Event]:
-        current = None
-        for line in decoded_lines(stream, options.max_line_bytes, faults):
-            document, columns = _document_field(line), line.rstrip("\r\n").split("\t")
-            if document is None or len(columns) < 2:
-                if line.strip():
-                    faults.skip("TSV line without id and text", line[:24])
-                continue
-            if current is not None and document != current:
-                yield END
-            current = document
-            yield columns[1]
-        if current is not None:
-            yield END
-
-
-def _document_field(line: str) -> str | None:
-    fields = line.split("\t", 1)[0].split(".")
-    return fields[1] if len(fields) > 1 else None
+            value = loads(line.decode("utf-8-sig"))
+        except (ValueError, RecursionError):
+            here = io.BytesIO(line.removeprefix(UTF8_MARK))
+            items = JsonStream(here, PLACES, options.max_line_bytes, faults, place).items()
+            yield from (item for item in items if item.value)
+        else:
+            yield from split_items(value, PLACES)

@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 # Bytes of records for each byte of input and duplicate, at least: of text by the line, and of JSON and archives, whose
 # share of text is not known. Full records of Korean text take 0.8; short documents more, most of it padding.
 _OF_LINES, _OF_OTHERS = 0.7, 0.15
-_LINE_FORMATS = ("text", "tokenized", "wiki", "jsonl", "aihub_tsv")
+_LINE_FORMATS = ("text", "tokenized", "wiki", "wikitext", "jsonl", "aihub_tsv")
 _KNOWN_SHARE = 0.02  # of the input, after which what is made tells how much will be made
 _SHARDS_BESIDE_SPILLS = 1 + 1 / NUM_GROUPS  # spills are deleted a group at a time
 

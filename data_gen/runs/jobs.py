@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from data_gen.corpora.reading import Document, ReaderOptions, read_unit
+from data_gen.corpora.reading import Document, FileLog, ReaderOptions, read_unit
 from data_gen.passages.generation import RecordGenerator
 from data_gen.runs.tasks import Task
 from data_gen.runs.workers import Report
@@ -36,12 +36,13 @@ class TaskWorker:
 
     def __call__(self, task: Task, report: Report) -> dict[str, Any]:
         skipped: Counter[str] = Counter()
+        files = FileLog()
         documents, characters, reported = 0, 0, 0
         self.generator.start(self.folder / f"{task.first_unit:07d}")
         large: list[LargeDocument] = []
         for index, unit in enumerate(task.units):
             largest = _LargestDocument()
-            for number, document in enumerate(read_unit(unit, self.reader_options, skipped)):
+            for number, document in enumerate(read_unit(unit, self.reader_options, skipped, files)):
                 if self.generator.add_document(document.segments, task.first_unit + index, number):
                     documents += 1
                 else:
@@ -60,6 +61,7 @@ class TaskWorker:
             "documents": documents,
             "counts": self.generator.counts,
             "skipped": dict(sorted(skipped.items())),
+            "files": files.as_dict(),
             "record_spills": self.generator.record_spills,
             "ngram_spills": self.generator.ngram_spills,
             "large_documents": large,

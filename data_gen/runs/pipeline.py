@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from data_gen.corpora.reading import FileLog, name_files
 from data_gen.passages.generation import GenerationConfig
 from data_gen.passages.tokenization import Vocabulary
 from data_gen.runs.config import RunConfig
@@ -91,6 +92,7 @@ def dataset_info(
     flags: dict[str, Any],
     counts: Counter[str],
     skipped: Counter[str],
+    files: FileLog,
     shards: Sequence[ShardInfo],
 ) -> DatasetInfo:
     """What dataset.json says of a finished run; `counts` are the sums over all tasks."""
@@ -105,6 +107,7 @@ def dataset_info(
         counts=dict(counts) | {"padding_rate": padding_rate},
         skipped=dict(skipped),
         shards=tuple(shards),
+        files=files.summary(),
     )
 
 
@@ -131,6 +134,7 @@ class _Corpus(NamedTuple):
 
     counts: Counter[str]
     skipped: Counter[str]
+    files: FileLog
     record_spills: list[Spill]
     ngram_spills: list[Spill]
     large_documents: list[LargeDocument]
@@ -167,11 +171,18 @@ class _Run:
         corpus = self._generate()
         if not corpus.counts["records"]:
             self._give_up(corpus)
+        self._config.refuse_losses(corpus.files)
         shards, merged_ngrams = self._gather(corpus)
         max_span_length = self._config.generation.masking.max_span_length
         write_ngrams(merged_ngrams, max_span_length, self._vocabulary.tokens, self._config.output_dir / NGRAMS_FILE)
         dataset_info(
-            self._config.generation, self._vocabulary, self._config.flags, corpus.counts, corpus.skipped, shards
+            self._config.generation,
+            self._vocabulary,
+            self._config.flags,
+            corpus.counts,
+            corpus.skipped,
+            corpus.files,
+            shards,
         ).save(self._config.output_dir)
         self._progress.show(final=True)
         _say_large_documents(corpus.large_documents)
@@ -187,10 +198,11 @@ class _Run:
         for result in filter(None, map(self._journal.result, names)):
             self._disk.add(result)
         results = self._do(names, self._tasks, worker, self._disk.add)
-        corpus = _Corpus(Counter(), Counter(), [], [], [])
+        corpus = _Corpus(Counter(), Counter(), FileLog(), [], [], [])
         for result in results:
             corpus.counts.update(result["counts"] | {"documents": result["documents"]})
             corpus.skipped.update(result["skipped"])
+            corpus.files.update(result["files"])
             corpus.record_spills.extend(Spill(*each) for each in result["record_spills"])
             corpus.ngram_spills.extend(Spill(*each) for each in result["ngram_spills"])
             corpus.large_documents.extend(LargeDocument(*each) for each in result["large_documents"])
@@ -247,6 +259,7 @@ class _Run:
             self._progress.add(_work_done(result), by_earlier_run=True)
         missing = [number for number, name in enumerate(names) if self._journal.result(name) is None]
         reported: dict[int, dict[str, int]] = {}
+        results = {name: known for name in names if (known := self._journal.result(name))}
         missing_jobs = [jobs[number] for number in missing]
         for event in run_jobs(missing_jobs, self._config.num_processes, perform, lambda job: job.name):
             done = _work_done(event.values)
@@ -254,10 +267,21 @@ class _Run:
             self._progress.add({name: value - before.get(name, 0) for name, value in done.items()})
             reported[event.job_number] = done
             if event.is_result:
-                self._journal.record(names[missing[event.job_number]], event.values)
+                name = names[missing[event.job_number]]
+                results[name] = event.values
+                if self._may_stay(event.values):
+                    self._journal.record(name, event.values)
                 when_done(event.values)
             self._progress.show()
-        return [self._journal.results[name] for name in names]
+        return [results[name] for name in names]
+
+    def _may_stay(self, result: dict[str, Any]) -> bool:
+        """Whether a job need not be done again when the run goes on: a lost file may be replaced until then."""
+        if "files" not in result or self._config.allow_unreadable_files:
+            return True
+        files = FileLog()
+        files.update(result["files"])
+        return not files.has_losses
 
     def _leave_nothing(self) -> None:
         shutil.rmtree(self._work)
@@ -270,7 +294,8 @@ class _Run:
         reasons = ", ".join(f"{reason} ({count})" for reason, count in sorted(corpus.skipped.items()))
         raise InputError(
             f"input_file: no text found in {len(self._config.input_files)} files, the first is "
-            f"{self._config.input_files[0]}; skipped: {reasons or 'nothing'}; expected at least one document"
+            f"{self._config.input_files[0]}; skipped: {reasons or 'nothing'}; {_said_of(corpus.files)}"
+            "expected at least one document"
         )
 
 
@@ -295,6 +320,11 @@ def _say_large_documents(large: Sequence[LargeDocument]) -> None:
             100 * first.share,
             f" ({len(large)} files are like this)" if len(large) > 1 else "",
         )
+
+
+def _said_of(files: FileLog) -> str:
+    unreadable = files.summary()["unreadable"]
+    return f"unreadable: {name_files(unreadable)}; " if unreadable else ""
 
 
 def _work_done(values: dict[str, Any]) -> dict[str, int]:

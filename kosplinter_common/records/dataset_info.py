@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,8 @@ class DatasetInfo:
     flags: every flag of the run by its name.
     counts: documents, records, tokens (without padding), questions, padding_rate, ...
     skipped: how often a document, or part of the input, was left out, by reason.
+    files: how many were "decoded", by encoding; those "without_documents" and those "unreadable", with the reason of
+      each.
     """
 
     flags: dict[str, Any]
@@ -51,6 +53,7 @@ class DatasetInfo:
     skipped: dict[str, int]
     shards: tuple[ShardInfo, ...]
     format_version: int = FORMAT_VERSION
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def record_spec(self) -> RecordSpec:

@@ -128,7 +128,7 @@ def test_beam_writes_the_bytes_of_the_local_run(corpus: Path, two_workers: Pipel
         )
     )
     assert distributed == local == DatasetInfo.load(corpus / "beam")
-    assert distributed.skipped == {"broken JSON": 1}
+    assert distributed.skipped == {"broken JSON": 1, "bytes unread in broken JSON": 7}
     assert 0 in [shard.records for shard in distributed.shards]  # a shard without records is a file too
     assert distributed.counts["documents"] == 34 and distributed.counts["questions"] > 100
     read, used, never_used = (distributed.counts[f"text_tokens{what}"] for what in ("", "_used", "_never_used"))
@@ -156,6 +156,15 @@ def test_input_in_which_nothing_recurs(corpus: Path):
     with pytest.raises(InputError, match=r"none of the 9 records of 3 documents \(4 tokens\) has a question"):
         beam_job.run(beam_config(corpus), IN_MEMORY)
     assert not (corpus / "beam" / "dataset.json").exists()
+
+
+def test_files_that_cannot_be_read_may_be_allowed(corpus: Path):
+    (corpus / "b.jsonl.gz").write_bytes((corpus / "b.jsonl.gz").read_bytes()[:-9])
+    (corpus / "a.txt").write_bytes((corpus / "a.txt").read_text(encoding="utf-8").encode("cp949"))
+    info = beam_job.run(beam_config(corpus, allow_unreadable_files=True), IN_MEMORY)
+    assert list(info.files["unreadable"]) == [str(corpus / "b.jsonl.gz")]
+    assert info.files["decoded"] == {"cp949": 1}
+    assert info.counts["documents"] == 29 and DatasetInfo.load(corpus / "beam") == info
 
 
 def test_input_without_text(corpus: Path):

@@ -93,3 +93,34 @@ def test_command_writes_a_file_and_refuses_a_missing_corpus(tmp_path: Path) -> N
     missing = build(f"--input_file={tmp_path}/none*.txt", f"--output_file={tmp_path}/never.txt")
     assert missing.returncode == 1 and missing.stderr.startswith("error: no file matches")
     assert not (tmp_path / "never.txt").exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "\r".join(TEXTS).encode(),
+        ("file_id,sentence\r" + "".join(f"A,{text}\r" for text in TEXTS)).encode(),
+        "\n".join(["첫 줄\r이어서", *TEXTS]).encode(),
+        "\n".join(TEXTS).encode("cp949", "ignore"),
+        "\n".join(TEXTS).encode("utf-16"),
+    ],
+)
+def test_line_ends_and_encodings_do_not_matter(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "corpus").write_bytes(content)
+    texts = list(corpus_texts(str(tmp_path / "corpus"), "auto", 1.0, 1))
+    assert "서울은 한국의 수도이다." in " ".join(texts) and "부산에서 배를 보았다." in " ".join(texts)
+    assert "서울" in train(lambda: iter(texts), VocabularyConfig(vocab_size=120))
+
+
+def test_a_corpus_that_cannot_be_read_ends_the_command_unless_allowed(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("\n".join(TEXTS), encoding="utf-8")
+    (tmp_path / "b.txt").write_bytes(b"7z\xbc\xaf\x27\x1c\0\4")
+    pattern = f"{tmp_path}/*.txt"
+    with pytest.raises(InputError, match=r"b\.txt: a 7z archive: unpack it first; .*--allow_unreadable_files"):
+        list(corpus_texts(pattern, "auto", 1.0, 1))
+    flags = [f"--input_file={pattern}", f"--output_file={tmp_path}/vocab", "--vocab_size=120"]
+    command = [sys.executable, str(ROOT / "vocab" / "build_vocab.py"), *flags]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1 and "b.txt: a 7z archive" in done.stderr and not (tmp_path / "vocab").exists()
+    done = subprocess.run([*command, "--allow_unreadable_files"], capture_output=True, text=True)
+    assert done.returncode == 0 and (tmp_path / "vocab").exists()

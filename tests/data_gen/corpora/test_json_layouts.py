@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from data_gen.corpora import json_layouts
+from data_gen.corpora import json_stream
+from data_gen.corpora.base import BYTES_UNREAD
 from data_gen.corpora.reading import ReaderOptions, plan_units, read_unit
 from tests.data_gen.corpora.test_line_layouts import read
 
@@ -62,7 +63,7 @@ SPEECH = "&name1&이가 &company-name& 옆 ((xx)) (()) ((아마)) - 갔어 AT&T 
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({}, "아무개이가 회사 옆 아마 갔어 AT&T 3-4"),
+        ({}, "아무개이가 모처 옆 아마 갔어 AT&T 3-4"),
         ({"anonymised_speech": "remove"}, "이가 옆 아마 갔어 AT&T 3-4"),
         ({"anonymised_speech": "keep", "unheard_speech": "keep"}, SPEECH),
     ],
@@ -75,21 +76,26 @@ def test_nikl_written_text_keeps_its_hyphens(tmp_path: Path):
     assert read(tmp_path, nikl(paragraphs("제목 - 부제 (( )) &name&")))[0] == [["제목 - 부제 (( )) 아무개"]]
 
 
-def test_nikl_broken_json_keeps_the_documents_before(tmp_path: Path):
-    content = nikl(paragraphs("온전한 글"), paragraphs("끊긴 글", "뒷부분"))
+def test_nikl_cut_short_keeps_what_stands_before_the_cut(tmp_path: Path):
+    content = nikl(paragraphs("온전한 글"), paragraphs("앞부분", "뒷부분"))
     documents, skipped = read(tmp_path, content[: content.index("뒷부분")])
-    assert (documents, skipped) == ([["온전한 글"]], {"broken JSON": 1})
+    assert documents == [["온전한 글"], ["앞부분"]]
+    assert skipped == {"broken JSON": 1, BYTES_UNREAD: len('"')}
 
 
-def test_nikl_bytes_not_utf8_are_broken_json(tmp_path: Path):
-    content = nikl(paragraphs("온전한 글"), paragraphs("나쁜")).encode().replace("나쁜".encode(), b"\xb3\xaa")
-    assert read(tmp_path, content) == ([["온전한 글"]], {"broken JSON": 1})
+def test_nikl_bytes_that_are_not_utf8_cost_their_paragraph(tmp_path: Path):
+    content = nikl(paragraphs("온전한 글"), paragraphs("나쁜", "좋은")).encode().replace("나쁜".encode(), b"\xb3\xaa")
+    documents, skipped = read(tmp_path, content)
+    assert documents == [["온전한 글"], ["좋은"]]
+    assert skipped == {"JSON string not UTF-8": 1, BYTES_UNREAD: 2}
 
 
 def test_json_string_over_the_limit(tmp_path: Path):
-    content = nikl(paragraphs("앞"), paragraphs("긴" * 400_000))
+    long = "긴" * 2_000_000
+    content = nikl(paragraphs("앞"), paragraphs(long, "옆"), paragraphs("뒤"))
     documents, skipped = read(tmp_path, content, max_line_bytes=200_000)
-    assert (documents, skipped) == ([["앞"]], {"JSON string over the limit": 1})
+    assert documents == [["앞"], ["옆"], ["뒤"]]
+    assert skipped == {"JSON string over the limit": 1, BYTES_UNREAD: len(f'"{long}"'.encode())}
 
 
 def test_long_turn_is_cut(tmp_path: Path):
@@ -169,25 +175,34 @@ def test_aihub_sentences_one_a_line(tmp_path: Path):
 
 def test_aihub_without_text(tmp_path: Path):
     info = {"paragraphs": [{"info": {"kdc": "813"}}]}
-    reading = {"data": [{"title": "기계독해", "paragraphs": [{"context": "글", "qas": []}]}]}
-    for content in (info, reading):
-        assert read(tmp_path, json.dumps(content)) == ([], {"document without text": 1})
+    assert read(tmp_path, json.dumps(info)) == ([], {"document without text": 1})
+
+
+def test_what_stands_beside_the_documents_is_no_text(tmp_path: Path):
+    corpus = {
+        "title": "말뭉치",
+        "content": "말뭉치의 설명",
+        "info": {"text": 1},
+        "data": [{"text": "글"}],
+    }
+    assert read(tmp_path, json.dumps(corpus, ensure_ascii=False)) == ([["글"]], {})
 
 
 def test_json_is_streamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The first document comes out before the file has been read through."""
-    consumed = []
-    original = json_layouts._QuoteGuard.read
+    filled = []
+    original = json_stream.JsonStream._fill
 
-    def counting(self, size: int = -1) -> bytes:
-        consumed.append(size)
-        return original(self, size)
+    def counting(self) -> None:
+        original(self)
+        filled.append(len(self._text))
 
-    monkeypatch.setattr(json_layouts._QuoteGuard, "read", counting)
+    monkeypatch.setattr(json_stream.JsonStream, "_fill", counting)
     path = tmp_path / "big.json"
-    path.write_text(nikl(*[paragraphs("문단 " * 100)] * 5000))
+    path.write_text(nikl(*[paragraphs("문단 " * 500)] * 10_000))  # 35 MB
     (unit,) = plan_units([str(path)])
     documents = read_unit(unit, ReaderOptions(), Counter())
     next(documents)
-    assert sum(consumed) < path.stat().st_size / 5
-    assert 1 + sum(1 for _ in documents) == 5000
+    assert sum(filled) < path.stat().st_size / 5
+    assert 1 + sum(1 for _ in documents) == 10_000
+    assert max(filled) < 4 << 20  # characters held

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_gen.corpora.detection import choose_format
-from data_gen.corpora.reading import ReaderOptions, Unit, plan_units, read_unit
+from data_gen.corpora.reading import FileLog, ReaderOptions, Unit, plan_units, read_unit
 from kosplinter_common.cli import InputError
 
 TEXT = "첫 글\n둘째 줄\n\n다음 글\n\n".encode()
@@ -90,7 +90,7 @@ def test_zip_that_changes_between_reads(tmp_path: Path):
     path.write_bytes(zipped({"a.txt": WIKI}))
     assert read_all(units)[0] == SEGMENTS[WIKI]
     path.write_bytes(zipped({"other.txt": WIKI}))
-    with pytest.raises(InputError, match=r"member 'a\.txt'"):
+    with pytest.raises(InputError, match=r"x!a\.txt: .*not there any more"):
         read_all(units)
 
 
@@ -124,7 +124,7 @@ def test_damaged_zip_member_is_named(tmp_path: Path):
     packed = bytearray(zipped({"good.txt": TEXT, "나쁜.txt": random.Random(0).randbytes(50).hex().encode()}))
     where = packed.index("나쁜.txt".encode()) + len("나쁜.txt".encode()) + 20
     packed[where] ^= 0xFF
-    with pytest.raises(InputError, match=r"member '나쁜\.txt'"):
+    with pytest.raises(InputError, match=r"wiki\.name!나쁜\.txt: damaged"):
         read_bytes(tmp_path, bytes(packed))
 
 
@@ -132,13 +132,143 @@ def test_locked_zip_member_is_named(tmp_path: Path):
     packed = bytearray(zipped({"secret.txt": TEXT}))
     for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         packed[packed.index(signature) + flags] |= 1  # the flag that says: encrypted
-    with pytest.raises(InputError, match=r"member 'secret\.txt': .*locked"):
+    with pytest.raises(InputError, match=r"wiki\.name!secret\.txt: .*locked by a password"):
         read_bytes(tmp_path, bytes(packed))
 
 
-def test_archive_inside_an_archive_is_skipped(tmp_path: Path):
-    inner = {"z": zipped({"a": TEXT}), "t": tarred({"a": TEXT}), "b": WIKI}
-    assert read_bytes(tmp_path, zipped(inner)) == (SEGMENTS[WIKI], {"archive inside an archive": 2})
+INNER = {"z": zipped({"a": TEXT}), "t": tarred({"a": WIKI}), "g": gzip.compress(tarred({"a": TEXT})), "b": WIKI}
+INNER_SEGMENTS = [segments for content in (TEXT, WIKI, TEXT, WIKI) for segments in SEGMENTS[content]]
+
+
+@pytest.mark.parametrize("outer", [zipped, tarred, lambda members: gzip.compress(tarred(members))])
+def test_archive_inside_an_archive_is_opened(tmp_path: Path, outer):
+    assert read_bytes(tmp_path, outer(INNER)) == (INNER_SEGMENTS, {})
+
+
+@pytest.mark.parametrize("outer", [zipped, tarred, lambda members: gzip.compress(tarred(members))])
+def test_archive_two_levels_down_is_named(tmp_path: Path, outer):
+    documents, skipped, files = read_with_log(
+        tmp_path, outer({"z.zip": zipped({"t.tar": tarred({"a": TEXT}), "b": WIKI})})
+    )
+    assert (documents, skipped) == (SEGMENTS[WIKI], {"unreadable file": 1})
+    ((name, reason),) = files["unreadable"].items()
+    assert name.endswith("wiki.name!z.zip!t.tar") and "unpack" in reason
+
+
+def test_compressed_zip_is_opened(tmp_path: Path):
+    assert read_bytes(tmp_path, gzip.compress(zipped({"a": TEXT, "z": zipped({"a": WIKI})}))) == (
+        SEGMENTS[TEXT] + SEGMENTS[WIKI],
+        {},
+    )
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("pack", [lambda archive: archive, lambda archive: zipped({"inner": archive})])
+def test_members_of_one_name_are_all_read(tmp_path: Path, pack):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for content in (TEXT, WIKI, NIKL):
+            archive.writestr("same.txt", content)
+    expected = [segments for content in (TEXT, WIKI, NIKL) for segments in SEGMENTS[content]]
+    assert read_bytes(tmp_path, pack(buffer.getvalue())) == (expected, {})
+
+
+def read_with_log(tmp_path: Path, content: bytes) -> tuple[list[list[str]], dict[str, int], dict]:
+    (tmp_path / "wiki.name").write_bytes(content)
+    skipped: Counter[str] = Counter()
+    files = FileLog()
+    units = plan_units([str(tmp_path / "wiki.name")])
+    documents = [d.segments for unit in units for d in read_unit(unit, ReaderOptions(), skipped, files)]
+    return documents, dict(skipped), files.summary()
+
+
+SEVEN_ZIP = b"7z\xbc\xaf\x27\x1c\0\4" + random.Random(0).randbytes(40)
+NO_TEXT = {
+    "b.7z": (SEVEN_ZIP, "a 7z archive: unpack it first"),
+    "b.hwp": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "an Office or HWP document: save its text"),
+    "b.xlsx": (zipped({"[Content_Types].xml": b"<a/>", "xl/s.xml": b"<b>x</b>"}), "an Office document: save its text"),
+    "b.pdf": (b"%PDF-1.7\nabc", "a PDF document"),
+    "b.zip.part1": (zipped({"a": TEXT})[:-9], "join the parts in their order first"),
+    "b.gz": (gzip.compress(TEXT)[:-4], "damaged, truncated"),
+    "b.bz2": (bz2.compress(TEXT)[:20] + bytes(20), "damaged, truncated"),
+    "b.bin": (random.Random(0).randbytes(900), "not text in UTF-8, CP949"),
+    "b.json": (b'{"number": 1}', "JSON of another schema"),
+    "c.json": (b'{"data": [{"text": x}, {"text": ""}', "broken JSON"),
+}
+
+
+@pytest.mark.parametrize("name", NO_TEXT)
+@pytest.mark.parametrize("outer", [zipped, tarred, lambda members: gzip.compress(tarred(members))])
+def test_a_file_that_cannot_be_read_is_named_and_the_others_are_read(tmp_path: Path, name: str, outer):
+    content, reason = NO_TEXT[name]
+    documents, _, files = read_with_log(tmp_path, outer({"a": TEXT, name: content, "c": WIKI}))
+    assert [segments for segments in SEGMENTS[TEXT] + SEGMENTS[WIKI] if segments not in documents] == []
+    ((found, why),) = files["unreadable"].items()
+    assert found.endswith(f"wiki.name!{name}") and reason in why
+    documents, _, files = read_with_log(tmp_path, content)  # and alone
+    assert list(files["unreadable"]) == [str(tmp_path / "wiki.name")]
+
+
+def test_files_without_a_document_are_named(tmp_path: Path):
+    empty = {"empty": b"", "blank": b"\n \n", "no text": b'{"text": ""}\n', "info": b'{"paragraphs": [{"info": {}}]}'}
+    documents, _, files = read_with_log(tmp_path, zipped({**empty, "a": TEXT, "__MACOSX/._a": b"\0\5\x16\7\xff\xff"}))
+    assert documents == SEGMENTS[TEXT] and files["unreadable"] == {}
+    reasons = {name.split("!")[1]: reason for name, reason in files["without_documents"].items()}
+    assert reasons == {
+        "empty": "empty file",
+        "blank": "no text",
+        "no text": "document without text",
+        "info": "document without text",
+    }
+
+
+def test_a_part_without_documents_does_not_speak_for_its_file(tmp_path: Path):
+    path = tmp_path / "corpus"
+    path.write_bytes(TEXT + b"\xff\xff\n\n" * 9 + TEXT * 40)
+    files = FileLog()
+    units = plan_units([str(path)], "text", unit_bytes=len(TEXT))
+    assert len(units) > 20
+    for unit in units:
+        one = FileLog()
+        list(read_unit(unit, ReaderOptions(), Counter(), one))
+        files.update(json.loads(json.dumps(one.as_dict())))
+    assert files.summary() == FileLog().summary()
+    together = FileLog()
+    for unit in [*units, units[1]]:
+        last = list(read_unit(unit, ReaderOptions(), Counter(), together))
+    assert last == []
+    assert together.summary() == FileLog().summary()
+
+
+def test_a_tar_that_shrinks_is_named(tmp_path: Path):
+    path = tmp_path / "x"
+    path.write_bytes(tarred({"a": TEXT, "b": WIKI * 500}))
+    units = plan_units([str(path)])
+    path.write_bytes(path.read_bytes()[:-15_000])
+    with pytest.raises(InputError, match=r"x!b: damaged, truncated .*: \d+ bytes are missing at its end"):
+        read_all(units)
+
+
+def test_a_tar_cut_short_gives_what_stands_before_the_cut(tmp_path: Path):
+    packed = tarred({"a": TEXT, "b": WIKI, "c": NIKL * 99})
+    documents, skipped, files = read_with_log(tmp_path, packed[: len(packed) // 2])
+    assert documents == [*SEGMENTS[TEXT], *SEGMENTS[WIKI], *[["신문"]] * len(documents[3:])]
+    assert skipped["unreadable file"] >= 1 and files["unreadable"]
+
+
+def test_a_compressed_file_cut_short_gives_what_stands_before_the_cut(tmp_path: Path):
+    text = "".join(f"{number} 번째 글\n\n" for number in range(200_000)).encode()
+    packed = gzip.compress(text, 1)
+    documents, skipped, files = read_with_log(tmp_path, packed[: len(packed) // 2])
+    assert documents[:2] == [["0 번째 글"], ["1 번째 글"]] and 20_000 < len(documents) < 110_000
+    assert skipped["unreadable file"] == 1 and list(files["unreadable"]) == [str(tmp_path / "wiki.name")]
+
+
+def test_korean_names_of_members(tmp_path: Path):
+    """Programs on Korean Windows write names in CP949 and do not say so."""
+    packed = zipped({"AA/BBB.txt": b"\xff" * 50}).replace(b"AA", "가".encode("cp949"))
+    _, _, files = read_with_log(tmp_path, packed.replace(b"BBB", "나".encode("cp949") + b"B"))
+    assert list(files["unreadable"]) == [f"{tmp_path}/wiki.name!가/나B.txt"]
 
 
 def test_file_that_vanishes_is_named(tmp_path: Path):
@@ -223,11 +353,23 @@ def test_broken_characters_far_from_the_beginning_do_not_lose_a_part(tmp_path: P
         ("[1] 참고 문헌", "text"),
         ("{주} 설명이다.", "text"),
         ('{"text": "긴 글', "jsonl"),
-        ('{"id": "1", "metadata": {"title": "t"}, "document": [{"id', "nikl"),
-        ('\ufeff [{"doc_id": "1", "sentno": 1, "text": "x"', "aihub"),
-        ('{"doc_id": "1", "sentno": 1, "text": "x"}\n', "aihub"),
+        ('{"id": "1", "metadata": {"title": "t"}, "document": [{"id', "json"),
+        ('\ufeff [{"doc_id": "1", "sentno": 1, "text": "x"', "json"),
+        ('{"doc_id": "1", "sentno": 1, "text": "x"}\n', "json"),
         ('{"data": "글", "text": "본문"}', "jsonl"),
-        ("file_id\tsentence\n1\t글\n", "nikl_csv"),
+        ('{\n  "text": "글"\n}\n', "json"),
+        ('{"text": "글",\n"id": 1}\n', "json"),
+        ('{"text": "끊긴\n{"text": "글"}\n', "jsonl"),
+        ('{"text": (x)}\n{"text": "글"}\n', "jsonl"),
+        ('{id: 1, "text": "글"}\n', "jsonl"),
+        ('["글", "둘"]', "json"),
+        ('["인용"이다] 글', "text"),
+        (" = 제목 = \n\n 글 \n", "wikitext"),
+        ("글\n = = 절 = = \n글\n = 제목 = \n", "wikitext"),
+        ("a = b = c\n= 절 아님\n", "text"),
+        ("<docs> 글", "text"),
+        ("file_id\tsentence\n1\t글\n", "nikl_table"),
+        ('"number","file_id","sentence"\n', "nikl_table"),
         ("B.1.2\t글\nB.1.3\t글\n", "aihub_tsv"),
         ("이것은 . 저것 , 그것 . 그리고 ? 또 !", "tokenized"),
         ("이것은. 저것, 그것. 그리고? 또!", "text"),
