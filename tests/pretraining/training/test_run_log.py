@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from matplotlib.figure import Figure
 
-from pretraining.training.run_log import RunLog, _plot, draw_curve, duration, log_line
+from pretraining.training import run_log
+from pretraining.training.run_log import FOLLOWER_METRICS_FILE, RunLog, _plot, draw_curve, duration, log_line
 
 
 def row(step: int, kind: str = "train", **values: Any) -> dict[str, Any]:
