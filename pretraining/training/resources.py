@@ -48,7 +48,9 @@ def checkpoints_to_come(settings: PretrainingSettings, step: int) -> int:
     saves = -(-(settings.num_train_steps - step) // settings.save_checkpoints_steps) + 1  # the first step is saved too
     most = found + saves
     if settings.keep_checkpoint_max:
-        most = max(found + 1, min(most, settings.keep_checkpoint_max + 1))
+        every = settings.keep_checkpoint_every_steps
+        milestones = settings.num_train_steps // every if every else 0
+        most = max(found + 1, min(most, settings.keep_checkpoint_max + 1 + milestones))
     best = 0
     if settings.do_eval:
         best = 1 if there(storage.join(settings.output_dir, BEST_FOLDER)) or not settings.eval_every_steps else 2

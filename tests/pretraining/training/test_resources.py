@@ -40,6 +40,7 @@ def test_best_needs_room_for_two_where_it_is_new(folder: Path, tmp_path: Path) -
     given = settings(folder, tmp_path / "new", num_train_steps=100, do_eval=True)
     assert checkpoints_to_come(given, 0) == 6 + 1
     assert checkpoints_to_come(replace(given, eval_every_steps=2), 0) == 6 + 2
+    assert checkpoints_to_come(replace(given, keep_checkpoint_every_steps=30), 0) == 6 + 3 + 1
 
 
 def test_a_disk_too_small_ends_the_run_before_it_begins(
