@@ -107,9 +107,7 @@ def batches_of_trainer(tmp_path: Path, epochs: list[int], batch_size: int = 4, *
         output_dir=str(tmp_path), per_device_train_batch_size=batch_size, report_to="none", **arguments
     )
     template: Any = None
-    trainer = QATrainer(
-        nn.Linear(1, 1), settings, template=template, max_answer_length=1, n_best=1, train_dataset=Numbers()
-    )
+    trainer = QATrainer(nn.Linear(1, 1), settings, template=template, train_dataset=Numbers())
     trainer.data_collator = lambda batch: {"numbers": batch}  # type: ignore[assignment]
     loader = trainer.get_train_dataloader()
     found = []
