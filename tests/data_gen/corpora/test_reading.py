@@ -384,9 +384,9 @@ def test_a_long_line_with_a_number_in_front_is_judged_at_once():
     """Many minutes' work for an expression that goes back and forth."""
     csv.field_size_limit(1 << 20)  # which other tests make smaller for the whole process
     before = time.process_time()
-    assert choose_format("auto", ("1." + "가나다 " * 100_000).encode()) == "text"
-    assert choose_format("auto", ("B.1.2\t" + "가나다 " * 100_000).encode()) == "aihub_tsv"
-    assert time.process_time() - before < 20
+    assert choose_format("auto", ("1." + "가나다" * 60_000).encode()) == "text"
+    assert choose_format("auto", ("B.1.2\t" + "가나다" * 60_000).encode()) == "aihub_tsv"
+    assert time.process_time() - before < 10
 
 
 @pytest.mark.parametrize("corpus_format", ["auto", "text", "tokenized"])
