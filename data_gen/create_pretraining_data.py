@@ -16,7 +16,7 @@ from absl import app, flags
 
 import data_gen.flags
 from data_gen.corpora.reading import name_files
-from data_gen.flags import FLAGS, common_settings, flag_values
+from data_gen.flags import FLAGS, common_settings, flag_values, stopword_lists
 from data_gen.runs.pipeline import PipelineConfig, run, use_of_text
 from kosplinter_common.cli import InputError, exit_with_one_line, expand_globs
 from kosplinter_common.files import file_sha256
@@ -29,10 +29,13 @@ def _configuration() -> dict[str, Any]:
     """The flags that a run must keep to when it goes on; files count by their content."""
     values = {name: value for name, value in flag_values().items() if name not in _FREE_FLAGS}
     values["vocab_file"] = file_sha256(FLAGS.vocab_file)
-    for name in ("stopwords", "exclude_ngrams"):
-        parts = (values[name] or "").split(",")
+    for name, parts in (("stopwords", stopword_lists()), ("exclude_ngrams", _excluded_files())):
         values[name] = [file_sha256(part) if os.path.isfile(part) else part for part in parts]
     return values
+
+
+def _excluded_files() -> list[str]:
+    return expand_globs(FLAGS.exclude_ngrams) if FLAGS.exclude_ngrams else []
 
 
 def _config() -> PipelineConfig:
@@ -45,7 +48,7 @@ def _config() -> PipelineConfig:
         input_files=files,
         output_dir=Path(FLAGS.output_dir),
         vocab_file=Path(FLAGS.vocab_file),
-        exclude_ngrams=tuple(expand_globs(FLAGS.exclude_ngrams)) if FLAGS.exclude_ngrams else (),
+        exclude_ngrams=tuple(_excluded_files()),
         num_processes=FLAGS.num_processes,
         configuration=_configuration(),
     )

@@ -13,8 +13,9 @@ from data_gen.passages.generation import GenerationConfig
 from data_gen.passages.masking import MaskingConfig
 from data_gen.passages.packing import PACKINGS
 from data_gen.spans.clusters import BOUNDARIES
-from data_gen.spans.stopwords import load_stopwords
+from data_gen.spans.stopwords import STOPWORD_LISTS, load_stopwords
 from kosplinter_common.cli import InputError
+from kosplinter_common.path_patterns import split_at_commas
 
 FLAGS = flags.FLAGS
 
@@ -88,6 +89,12 @@ def flag_values() -> dict[str, Any]:
     return {flag.name: flag.value for flag in FLAGS.get_key_flags_for_module(sys.modules[__name__])}
 
 
+def stopword_lists() -> list[str]:
+    """Names and files of --stopwords."""
+    known = split_at_commas(FLAGS.stopwords, lambda part: part in STOPWORD_LISTS or os.path.isfile(part))
+    return known or [FLAGS.stopwords]
+
+
 def common_settings() -> dict[str, Any]:
     """The fields of RunConfig but for the files, which are found differently where they may be remote.
 
@@ -99,7 +106,7 @@ def common_settings() -> dict[str, Any]:
         "do_lower_case": FLAGS.do_lower_case,
         "corpus_format": FLAGS.corpus_format,
         "reader_options": _reader_options(),
-        "stopwords": frozenset().union(*(load_stopwords(part.strip()) for part in FLAGS.stopwords.split(","))),
+        "stopwords": frozenset().union(*map(load_stopwords, stopword_lists())),
         "num_shards": FLAGS.num_shards,
         "unit_bytes": FLAGS.unit_kb << 10,
         "allow_unreadable_files": FLAGS.allow_unreadable_files,

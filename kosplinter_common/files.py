@@ -1,15 +1,22 @@
 """Files: output that appears whole or not at all (written beside its place, then renamed), JSON input, and sums."""
 
+import atexit
+import functools
 import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from kosplinter_common.cli import InputError
+
+# For JSON in UTF-8 with file names whose bytes are not: such a byte becomes an escape that JSON readers give back.
+JSON_ERRORS = "backslashreplace"
+_WILDCARDS = "*?[\\"
 
 
 def _beside(path: Path) -> Path:
@@ -57,6 +64,28 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         shutil.rmtree(previous, ignore_errors=True)
+
+
+def path_without_wildcards(path: str) -> str:
+    """A path to the same place in whose name TensorFlow finds no pattern: `path` itself, or a link that ends with us.
+
+    TensorFlow looks for the files of a checkpoint by glob, with the checkpoint's own path as the pattern.
+    """
+    if "://" in path or not any(character in path for character in _WILDCARDS):
+        return path
+    folder, name = os.path.split(os.path.abspath(path))
+    if any(character in name for character in _WILDCARDS):
+        folder, name = os.path.join(folder, name), ""
+    return os.path.join(_link_to(folder), name)
+
+
+@functools.cache
+def _link_to(folder: str) -> str:
+    links = tempfile.mkdtemp(prefix="kosplinter-")
+    atexit.register(shutil.rmtree, links, ignore_errors=True)
+    link = os.path.join(links, "".join("_" if c in _WILDCARDS else c for c in os.path.basename(folder)))
+    os.symlink(folder, link)
+    return link
 
 
 def read_json_object(path: Path, what: str) -> dict[str, Any]:

@@ -1,40 +1,47 @@
 """Files on this machine or behind Apache Beam's file systems (gs://, s3://, hdfs://), by the same few calls."""
 
+import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from kosplinter_common.cli import InputError, expand_globs
+from kosplinter_common.path_patterns import matching_paths
 
 _AS_STORED = CompressionTypes.UNCOMPRESSED  # by their names, Beam would decompress .gz and others itself
 
 
 def matching_files(patterns: str) -> list[str]:
-    """Files named by comma-separated glob patterns, sorted, without repeats.
+    """Files named by comma-separated glob patterns, as expand_globs takes them, wherever they are.
 
     Raises:
       InputError: a pattern matches nothing, or its file system cannot be reached.
     """
-    wanted = list(filter(None, (pattern.strip() for pattern in patterns.split(","))))
-    return sorted({path for pattern in wanted for path in _matches(pattern)})
+    return expand_globs(patterns, exists=_exists, matching=_matches)
+
+
+def _exists(path: str) -> bool:
+    return _reached(FileSystems.exists, path) if "://" in path else os.path.lexists(path)
 
 
 def _matches(pattern: str) -> list[str]:
     if "://" not in pattern:
-        return expand_globs(pattern)
-    try:
-        (match,) = FileSystems.match([pattern])
-    except (BeamIOError, ValueError) as error:  # ValueError: no such file system, or its package is not installed
-        raise InputError(f"{pattern}: cannot be reached: {error}") from error
-    if not match.metadata_list:
-        raise InputError(f"no file matches {pattern!r}")
+        return matching_paths(pattern)
+    (match,) = _reached(FileSystems.match, [pattern])
     return [metadata.path for metadata in match.metadata_list]
+
+
+def _reached(ask: Callable[[Any], Any], what: Any) -> Any:
+    try:
+        return ask(what)
+    except (BeamIOError, ValueError) as error:  # ValueError: no such file system, or its package is not installed
+        raise InputError(f"{what if isinstance(what, str) else what[0]}: cannot be reached: {error}") from error
 
 
 def file_size(path: str) -> int:

@@ -63,7 +63,7 @@ def write_page(
     passages = [as_passage(*records[number], vocabulary.tokens) for number in shown]
     text = render_page(folder.resolve().name, info, passages, statistics, frequent_ngrams(folder, sizes.ngrams))
     with atomic_file(page) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
     return len(passages), info.counts["records"]
 
 

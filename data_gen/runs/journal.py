@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kosplinter_common.cli import InputError
+from kosplinter_common.files import JSON_ERRORS
 
 JOURNAL_FILE = "journal.jsonl"
 
@@ -69,7 +70,7 @@ class Journal:
                 )
 
     def _append(self, line: dict[str, Any]) -> None:
-        self._file.write(json.dumps(line, ensure_ascii=False, sort_keys=True).encode() + b"\n")
+        self._file.write(json.dumps(line, ensure_ascii=False, sort_keys=True).encode(errors=JSON_ERRORS) + b"\n")
         self._file.flush()
         os.fsync(self._file.fileno())
 

@@ -8,6 +8,7 @@ from kosplinter_common.cli import InputError
 
 _LISTS = Path(__file__).parent / "stopword_lists"
 _SHIPPED = {"ko": _LISTS / "ko.txt", "en": _LISTS / "en.txt"}
+STOPWORD_LISTS = (*_SHIPPED, "none")
 
 
 def load_stopwords(name_or_path: str) -> frozenset[str]:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from finetuning.conversion.names import Shape
 from kosplinter_common.cli import InputError
+from kosplinter_common.files import path_without_wildcards
 
 Array = npt.NDArray[np.float32]
 
@@ -44,7 +45,7 @@ class TensorFlowReader:
         # the reader turns what the C++ side says into all of these
         self._errors = (tf.errors.OpError, RuntimeError, ValueError, IndexError)
         try:
-            self._reader = tf.train.load_checkpoint(self.path)
+            self._reader = tf.train.load_checkpoint(path_without_wildcards(self.path))
         except self._errors as error:
             raise InputError(f"{self.path}: not a TensorFlow checkpoint, or damaged: {error}") from error
         self.shapes = {name: tuple(shape) for name, shape in self._reader.get_variable_to_shape_map().items()}

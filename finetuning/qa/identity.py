@@ -16,7 +16,7 @@ from finetuning.qa.results import EVAL_RESULTS, NBEST, PREDICTIONS, QUESTION_RES
 from finetuning.qa.settings import DataSettings, ModelSettings, ScheduleSettings
 from finetuning.qa.usage import RUN_SETTINGS, usage_of
 from kosplinter_common.cli import InputError
-from kosplinter_common.files import file_sha256
+from kosplinter_common.files import JSON_ERRORS, file_sha256
 
 TRAIN_RESULTS = "train_results.json"
 DATA_REPORT = "data_report.json"
@@ -51,7 +51,7 @@ def run_identity(settings: RunSettings, arguments: TrainingArguments, train: lis
 
 def content_hash(examples: list[QAExample]) -> str:
     """SHA-256 of questions, contexts and answers."""
-    content = json.dumps(squad_json(examples), ensure_ascii=False, sort_keys=True).encode()
+    content = json.dumps(squad_json(examples), ensure_ascii=False, sort_keys=True).encode(errors=JSON_ERRORS)
     return hashlib.sha256(content).hexdigest()
 
 

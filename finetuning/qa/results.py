@@ -11,7 +11,7 @@ from finetuning.qa.decoding import Answer, Decoded
 from finetuning.qa.features import QAFeatures
 from finetuning.qa.metrics import best_null_threshold, evaluate_oracle, evaluate_predictions, metric_named
 from finetuning.qa.questions import QAExample, has_unanswerable
-from kosplinter_common.files import atomic_file
+from kosplinter_common.files import JSON_ERRORS, atomic_file
 
 PREDICTIONS = "predictions.json"
 NBEST = "nbest_predictions.json"
@@ -21,7 +21,7 @@ QUESTION_RESULTS = "question_results.jsonl"
 
 def write_text(path: Path, text: str) -> None:
     with atomic_file(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8", errors=JSON_ERRORS)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -29,7 +29,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
-    with atomic_file(path) as partial, partial.open("w", encoding="utf-8") as file:
+    with atomic_file(path) as partial, partial.open("w", encoding="utf-8", errors=JSON_ERRORS) as file:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 

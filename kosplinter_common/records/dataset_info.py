@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kosplinter_common.cli import InputError
-from kosplinter_common.files import atomic_file, read_json_object
+from kosplinter_common.files import JSON_ERRORS, atomic_file, read_json_object
 from kosplinter_common.records.examples import RecordSpec
 
 DATASET_FILE = "dataset.json"
@@ -63,7 +63,7 @@ class DatasetInfo:
         """Writes dataset.json into `folder`, whole or not at all."""
         text = json.dumps(dataclasses.asdict(self), ensure_ascii=False, indent=2, sort_keys=True) + "\n"
         with atomic_file(Path(folder) / DATASET_FILE) as partial:
-            partial.write_text(text, encoding="utf-8")
+            partial.write_text(text, encoding="utf-8", errors=JSON_ERRORS)
 
     @classmethod
     def load(cls, folder: str | Path) -> "DatasetInfo":

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import tensorflow as tf
 from absl import logging
 
-from kosplinter_common.cli import InputError
+from kosplinter_common.cli import InputError, expand_globs
+from kosplinter_common.path_patterns import matching_paths
 from kosplinter_common.records.dataset_info import DATASET_FILE, DatasetInfo, ShardInfo
 from kosplinter_common.records.examples import RecordSpec
 from pretraining.input import storage
@@ -106,20 +107,21 @@ def name_damage(files: RecordFiles) -> InputError | None:
 
 
 def _expand(patterns: str) -> tuple[str, ...]:
-    paths: set[str] = set()
-    for pattern in filter(None, (part.strip() for part in patterns.split(","))):
-        matched = tf.io.gfile.glob(pattern)
-        if not matched:
-            raise InputError(f"no file matches {pattern!r}")
-        paths.update(matched)
-    if not paths:
-        raise InputError(f"no file pattern given: found {patterns!r}")
+    paths = expand_globs(patterns, exists=_exists, matching=_matching)
     for path in paths:
-        if tf.io.gfile.isdir(path):
-            raise InputError(f"{path}: found a folder, expected record files: try {path}/*.tfrecord")
+        if not storage.is_utf8(path):
+            raise InputError(f"{path!r}: found a name that is not UTF-8, which TensorFlow cannot open: rename it")
         if not tf.io.gfile.stat(path).length:
             raise InputError(f"{path}: found an empty file, expected TFRecords")
-    return tuple(sorted(paths))
+    return tuple(paths)
+
+
+def _exists(path: str) -> bool:
+    return tf.io.gfile.exists(path) if "://" in path else os.path.lexists(path)
+
+
+def _matching(pattern: str) -> list[str]:
+    return tf.io.gfile.glob(pattern) if "://" in pattern else matching_paths(pattern)
 
 
 def _infos_of(paths: tuple[str, ...]) -> dict[str, DatasetInfo]:

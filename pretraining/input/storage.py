@@ -7,6 +7,12 @@ from typing import Any
 import tensorflow as tf
 
 from kosplinter_common.cli import InputError
+from kosplinter_common.files import JSON_ERRORS
+
+
+def is_utf8(path: str) -> bool:
+    """Whether TensorFlow can be given this path; Python can hold others, of file systems that know bytes only."""
+    return path == path.encode(errors="ignore").decode()
 
 
 def join(folder: str, name: str) -> str:
@@ -27,7 +33,8 @@ def write_bytes(path: str, data: bytes) -> None:
 
 
 def write_json(path: str, value: Any) -> None:
-    write_bytes(path, (json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True) + "\n").encode())
+    text = json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True) + "\n"
+    write_bytes(path, text.encode(errors=JSON_ERRORS))
 
 
 def read_text(path: str) -> str:

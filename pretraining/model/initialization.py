@@ -7,6 +7,7 @@ import tensorflow as tf
 from absl import logging
 
 from kosplinter_common.cli import InputError
+from kosplinter_common.files import path_without_wildcards
 from pretraining.model.checkpoint_names import KERAS_LAYER_NORM, optimizer_state
 from pretraining.model.configuration import (
     KERAS_LAYER_NORM_EPS,
@@ -63,7 +64,7 @@ def list_checkpoint(path: str) -> dict[str, list[int]]:
       InputError: not there or not readable.
     """
     try:
-        return dict(tf.train.list_variables(path))
+        return dict(tf.train.list_variables(path_without_wildcards(path)))
     except (tf.errors.OpError, ValueError) as error:
         raise InputError(f"{path}: not a readable TensorFlow checkpoint: {error}") from error
 

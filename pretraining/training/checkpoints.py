@@ -9,6 +9,7 @@ import tensorflow as tf
 from absl import logging
 
 from kosplinter_common.cli import InputError
+from kosplinter_common.files import path_without_wildcards
 from kosplinter_common.records.examples import RecordSpec
 from pretraining.input import storage
 from pretraining.model.configuration import BertConfig
@@ -42,6 +43,7 @@ def newest_whole_checkpoint(folder: str, repair: bool = True) -> str | None:
     Raises:
       InputError: there are checkpoints, and every one is damaged.
     """
+    folder = path_without_wildcards(folder)
     steps = steps_in(folder)
     candidates = [storage.join(folder, f"model.ckpt-{step}") for step in steps]
     while candidates:
@@ -155,9 +157,9 @@ def keep_if_best(folder: str, checkpoint: str, results: dict[str, Any]) -> str |
     if tf.io.gfile.exists(record) and score_of(storage.read_json(record)) >= score_of(results):
         return None
     tf.io.gfile.makedirs(best)
-    previous = tf.io.gfile.glob(storage.join(best, "model.ckpt-*"))
+    previous = _files_beginning(storage.join(best, "model.ckpt-"))
     # The index goes last: a checkpoint without one does not exist for TensorFlow.
-    for file in sorted(tf.io.gfile.glob(checkpoint + ".*"), key=lambda name: name.endswith(".index")):
+    for file in sorted(_files_beginning(checkpoint + "."), key=lambda name: name.endswith(".index")):
         storage.copy(file, storage.join(best, file.rsplit("/", 1)[1]))
     storage.write_json(record, results)
     tf.compat.v1.train.update_checkpoint_state(best, storage.join(best, checkpoint.rsplit("/", 1)[1]))
@@ -165,3 +167,9 @@ def keep_if_best(folder: str, checkpoint: str, results: dict[str, Any]) -> str |
         if not file.startswith(storage.join(best, checkpoint.rsplit("/", 1)[1]) + "."):
             tf.io.gfile.remove(file)
     return best
+
+
+def _files_beginning(prefix: str) -> list[str]:
+    """Files whose paths begin so; not by glob: the folder's name may look like a pattern."""
+    folder, name = prefix.rsplit("/", 1)
+    return [storage.join(folder, found) for found in tf.io.gfile.listdir(folder) if found.startswith(name)]

@@ -1,5 +1,6 @@
 """A whole pretraining run: checks, training with resume, evaluation."""
 
+import dataclasses
 import re
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -10,6 +11,7 @@ import tensorflow as tf
 from absl import logging
 
 from kosplinter_common.cli import InputError
+from kosplinter_common.files import path_without_wildcards
 from pretraining.input import record_files, storage
 from pretraining.input.record_faults import find_fault
 from pretraining.input.record_files import Dataset
@@ -58,6 +60,9 @@ def prepare(settings: PretrainingSettings) -> Run:
     Raises:
       InputError: flags, config, vocabulary, records and checkpoint that disagree.
     """
+    for name in ("bert_config_file", "output_dir", "vocab_file", "init_checkpoint"):
+        if not storage.is_utf8(path := getattr(settings, name)):
+            raise InputError(f"--{name}: found {path!r}, a name that is not UTF-8, which TensorFlow cannot open")
     check_devices(settings)
     checkpoint = checkpoints.newest_whole_checkpoint(settings.output_dir, repair=settings.do_train and is_chief())
     config = _config(settings, checkpoint)
@@ -145,7 +150,8 @@ def run(settings: PretrainingSettings) -> int:
     with alone_in(settings.output_dir) if trains else nullcontext(), exhaustion_in_one_line(settings):
         if settings.eval_follow:
             following.wait_for_first_checkpoint(settings.output_dir)
-        runner = Runner(prepare(settings))
+        prepared = prepare(settings)
+        runner = Runner(dataclasses.replace(prepared, settings=_with_plain_paths(settings)))
         if settings.do_train:
             return runner.train_and_evaluate()
         if settings.eval_follow:
@@ -153,6 +159,14 @@ def run(settings: PretrainingSettings) -> int:
             return 0
         runner.evaluate()
         return 0
+
+
+def _with_plain_paths(settings: PretrainingSettings) -> PretrainingSettings:
+    """The settings with checkpoints where TensorFlow finds them: it would take the path's [ ] * ? for a pattern."""
+    output_dir, init_checkpoint = map(path_without_wildcards, (settings.output_dir, settings.init_checkpoint))
+    if output_dir != settings.output_dir:
+        logging.info("%s has the name %s as long as this run lasts", settings.output_dir, output_dir)
+    return dataclasses.replace(settings, output_dir=output_dir, init_checkpoint=init_checkpoint)
 
 
 class Runner:
