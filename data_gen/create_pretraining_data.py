@@ -66,6 +66,8 @@ def _main() -> None:
     for what, files in info.files.items():
         if files:
             print(f"files {what.replace('_', ' ')}: {len(files)}: {name_files(files)}")
+    if replaced := counts["characters_replaced"]:
+        print(f'{replaced:,} characters that the vocabulary lacks were read as others that it has (“ as ", … as ...)')
 
 
 def main(argv: list[str]) -> None:

@@ -32,10 +32,7 @@ def _walk(folder: str, parts: list[str]) -> Iterator[str]:
         for below in _folders_below(folder, frozenset()):
             yield from _walk(below, rest or ["*"])
         return
-    if os.path.lexists(os.path.join(folder, part)):
-        names = [part]
-    else:
-        names = _names_like(part, _listed(folder))
+    names = [part] if os.path.lexists(os.path.join(folder, part)) else _names_like(part, _listed(folder))
     for name in names:
         path = os.path.join(folder, name)
         if not rest or os.path.isdir(path):

@@ -1,6 +1,7 @@
-"""Trains a WordPiece vocabulary on a corpus, special tokens first.
+"""Trains a WordPiece vocabulary on a corpus, special tokens first, or adds [QUESTION] to one that lacks it.
 
     python vocab/build_vocab.py --input_file='corpus/*.txt' --output_file=vocab/my-vocab.txt --vocab_size=32000
+    python vocab/build_vocab.py --add_question_token=bert/vocab.txt --output_file=vocab/with-question.txt
 
 Reads what data generation reads (docs/CORPORA.md). Nothing is lower-cased and no accent is stripped unless asked:
 stripping takes Hangul syllables apart into Jamo.
@@ -24,6 +25,7 @@ from tqdm import tqdm
 from data_gen.corpora.reading import FileLog, ReaderOptions, name_files, plan_units, read_unit
 from kosplinter_common.cli import InputError, exit_with_one_line, expand_globs
 from kosplinter_common.files import atomic_file
+from kosplinter_common.vocabularies import with_question_token
 
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[QUESTION]"]
 # Always a piece, whatever the corpus: SplinterTokenizer writes "[QUESTION] ." behind a question.
@@ -115,10 +117,17 @@ def corpus_texts(
         raise InputError(f"files that cannot be read: {name_files(lost)}; go on without by --allow_unreadable_files")
 
 
+def write_vocabulary(path: Path, tokens: list[str]) -> None:
+    with atomic_file(path) as partial:
+        partial.write_text("".join(f"{token}\n" for token in tokens), encoding="utf-8")
+
+
 def main() -> None:
     defaults = VocabularyConfig()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--input_file", required=True, help="globs, comma separated")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--input_file", help="corpus to train on: globs, comma separated")
+    source.add_argument("--add_question_token", metavar="FILE", help="write this vocabulary with [QUESTION] in it")
     parser.add_argument("--output_file", required=True, type=Path)
     parser.add_argument("--vocab_size", type=int, default=defaults.vocab_size)
     parser.add_argument("--min_frequency", type=int, default=defaults.min_frequency)
@@ -129,13 +138,17 @@ def main() -> None:
     parser.add_argument("--random_seed", type=int, default=12345)
     parser.add_argument("--allow_unreadable_files", action="store_true", help="go on without the files that are lost")
     args = parser.parse_args()
+    if args.add_question_token:
+        tokens, place = with_question_token(args.add_question_token)
+        write_vocabulary(args.output_file, tokens)
+        print(f"{args.output_file}: {len(tokens):,} tokens of {args.add_question_token}; {place}")
+        return
     if not 0 < args.sample_rate <= 1:
         raise InputError(f"--sample_rate: found {args.sample_rate}, expected above 0 and at most 1")
     config = VocabularyConfig(args.vocab_size, args.min_frequency, args.limit_alphabet, args.do_lower_case)
     reading = (args.input_file, args.corpus_format, args.sample_rate, args.random_seed, args.allow_unreadable_files)
     pieces = train(lambda: corpus_texts(*reading), config)
-    with atomic_file(args.output_file) as partial:
-        partial.write_text("".join(f"{piece}\n" for piece in pieces), encoding="utf-8")
+    write_vocabulary(args.output_file, pieces)
     print(f"{args.output_file}: {len(pieces):,} pieces, {', '.join(SPECIAL_TOKENS)} first")
 
 

@@ -206,13 +206,15 @@ class RecordGenerator:
         clear_ngrams(self._ngrams)
         self._counts = np.zeros(len(COUNTS), np.int64)
         self._text: Counter[str] = Counter()
+        self._tokenizer.characters_replaced = 0
         self.record_spills: list[Spill] = []
         self.ngram_spills: list[Spill] = []
         self._num_spilled = 0
 
     @property
     def counts(self) -> dict[str, int]:
-        return dict(zip(COUNTS, self._counts.tolist(), strict=True)) | self._text
+        replaced = {"characters_replaced": self._tokenizer.characters_replaced}
+        return dict(zip(COUNTS, self._counts.tolist(), strict=True)) | self._text | replaced
 
     def add_document(self, segments: Sequence[str], unit: int, document: int) -> bool:
         """Makes the records of one document, number `document` of unit `unit`; False if it has no tokens."""

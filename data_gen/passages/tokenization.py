@@ -3,7 +3,6 @@
 import re
 import string
 import unicodedata
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -14,10 +13,11 @@ import numpy.typing as npt
 from tokenizers import Tokenizer, normalizers, pre_tokenizers
 from tokenizers.models import WordPiece
 
-from kosplinter_common.cli import InputError
+from kosplinter_common.characters import replacements
+from kosplinter_common.vocabularies import CLS, MASK, PAD, QUESTION, SEP, SPECIAL_TOKENS, UNK, read_vocabulary
 
-PAD, UNK, CLS, SEP, MASK, QUESTION = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[QUESTION]"
-SPECIAL_TOKENS = (PAD, UNK, CLS, SEP, MASK, QUESTION)
+__all__ = ["CLS", "MASK", "PAD", "QUESTION", "SEP", "SPECIAL_TOKENS", "UNK", "TextTokenizer", "Vocabulary"]
+
 MAX_WORD_CHARACTERS = 100  # of a word that is taken apart, as in transformers' BERT tokenizers; a longer one is [UNK]
 
 _BATCH_CHARACTERS = 1 << 17
@@ -45,28 +45,9 @@ class Vocabulary:
         """Reads a vocabulary file, one token a line.
 
         Raises:
-          InputError: unreadable, not UTF-8, empty, with a token twice, or without one of the special tokens.
+          InputError: see read_vocabulary.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise InputError(f"{path}: vocabulary file not found")
-        try:
-            lines = path.read_text(encoding="utf-8").split("\n")
-        except UnicodeDecodeError as error:
-            raise InputError(f"{path}: vocabulary is not UTF-8: {error}") from error
-        tokens = [line.strip() for line in lines]
-        while tokens and not tokens[-1]:
-            tokens.pop()
-        if not tokens:
-            raise InputError(f"{path}: vocabulary is empty")
-        token, count = Counter(tokens).most_common(1)[0]
-        if count > 1:
-            first, second = [number for number, found in enumerate(tokens, 1) if found == token][:2]
-            raise InputError(f"{path}: token {token!r} stands on line {first} and again on line {second}")
-        missing = [token for token in SPECIAL_TOKENS if token not in tokens]
-        if missing:
-            raise InputError(f"{path}: special token {missing[0]} not found among {len(tokens)} tokens")
-        return cls(str(path), tuple(tokens))
+        return cls(str(path), tuple(read_vocabulary(path)))
 
     def id(self, token: str) -> int:
         return self.tokens.index(token)
@@ -78,7 +59,11 @@ class TextTokenizer:
     With `do_lower_case`, accents are stripped as in BERT's uncased models, but Hangul syllables stay whole. Tokens do
     not reach over spaces, so what stands between two spaces is tokenised once and remembered, within limits.
 
+    Characters that the vocabulary lacks are read as others that it has, where there are such (kosplinter_common's
+    characters.py).
+
     backend: the tokenizer of the `tokenizers` library that does the work.
+    characters_replaced: how many characters were read as others so far.
     """
 
     def __init__(self, vocabulary: Vocabulary, do_lower_case: bool):
@@ -99,6 +84,9 @@ class TextTokenizer:
         strip_accents = [normalizers.NFD(), normalizers.StripAccents(), normalizers.NFC()] if do_lower_case else []
         self.backend.normalizer = normalizers.Sequence([clean, *strip_accents])
         self.backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        self.replacements = replacements(ids, do_lower_case)
+        self._replaced = re.compile(f"[{re.escape(''.join(self.replacements))}]" if self.replacements else "(?!)")
+        self.characters_replaced = 0
         self._ids_of_word: dict[str, bytes] = {}
         self._remembered_characters = 0
 
@@ -107,12 +95,18 @@ class TextTokenizer:
         lengths = np.zeros(len(segments), np.int64)
         parts: list[bytes] = []
         for numbers, texts in _batches(segments):
-            words = [text.split(" ") for text in texts]
+            words = [self.with_known_characters(text).split(" ") for text in texts]
             self._learn(dict.fromkeys(chain.from_iterable(words)))
             encoded = [b"".join([self._ids_of_word[word] for word in line]) for line in words]
             np.add.at(lengths, numbers, [len(ids) // _ID_TYPE.itemsize for ids in encoded])
             parts += encoded
         return np.frombuffer(b"".join(parts), _ID_TYPE), np.cumsum(lengths)
+
+    def with_known_characters(self, text: str) -> str:
+        """The text as it is read; what is replaced is counted."""
+        read, count = self._replaced.subn(lambda found: self.replacements[found[0]], text)
+        self.characters_replaced += count
+        return read
 
     def _learn(self, words: Iterable[str]) -> None:
         """Tokenises the words that are not remembered; forgets all others first when they have become too many."""

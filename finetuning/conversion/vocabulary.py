@@ -9,9 +9,20 @@ from typing import Any
 
 from kosplinter_common.cli import InputError
 from kosplinter_common.files import read_json_object
+from kosplinter_common.vocabularies import (
+    CLS,
+    MASK,
+    PAD,
+    QUESTION,
+    SEP,
+    SPECIAL_TOKENS,
+    UNK,
+    refuse_byte_order_mark,
+    refuse_other_pieces,
+)
 
-PAD, UNK, CLS, SEP, MASK, QUESTION = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[QUESTION]"
-SPECIAL_TOKENS = (PAD, UNK, CLS, SEP, MASK, QUESTION)
+__all__ = ["CLS", "MASK", "PAD", "QUESTION", "SEP", "SPECIAL_TOKENS", "UNK", "Vocabulary", "load_vocabulary"]
+
 VOCAB_FILE = "vocab.txt"
 TOKENIZER_FILE = "tokenizer.json"
 HANGUL_SYLLABLE = re.compile("[가-힣]")
@@ -60,7 +71,9 @@ def load_vocabulary(path: str | Path) -> Vocabulary:
         tokens = _tokens_of_json(text) if path.suffix == ".json" else text.removesuffix("\n").split("\n")
     except (UnicodeDecodeError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not a WordPiece vocabulary in UTF-8: {error!r}") from error
+    refuse_byte_order_mark(path, text)
     tokens = [token.rstrip("\r") for token in tokens]
+    refuse_other_pieces(path, tokens)
     if not any(tokens):
         raise InputError(f"{path}: found no tokens, expected one WordPiece a line")
     if len(set(tokens)) != len(tokens):

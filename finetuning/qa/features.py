@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tokenizers import Encoding, Tokenizer
-from tokenizers.normalizers import NFC
+from tokenizers.models import WordPiece
+from tokenizers.normalizers import NFC, Replace
 from tokenizers.normalizers import Sequence as NormalizerSequence
 
 from finetuning.qa.questions import Fault, QAExample
+from kosplinter_common.characters import replacements
 from kosplinter_common.cli import InputError
 
 if TYPE_CHECKING:
@@ -117,7 +119,9 @@ class TokenizedContext:
 
 
 class OffsetTokenizer:
-    """A fast tokenizer that leaves special tokens written in a text alone, and reads decomposed Hangul as composed."""
+    """A fast tokenizer that leaves special tokens written in a text alone, reads decomposed Hangul as composed, and
+    characters that a WordPiece vocabulary lacks as in pretraining.
+    """
 
     def __init__(self, tokenizer: Any) -> None:
         """Raises InputError if the tokenizer has no fast version."""
@@ -127,16 +131,28 @@ class OffsetTokenizer:
         backend.no_padding()
         backend.no_truncation()
         backend.encode_special_tokens = True
+        self._read_as: dict[int, str] = {}
         if backend.normalizer is not None:
-            backend.normalizer = NormalizerSequence([NFC(), backend.normalizer])
+            backend.normalizer = NormalizerSequence([NFC(), *self._read_as_in_pretraining(backend), backend.normalizer])
         self._backend = backend
 
+    def _read_as_in_pretraining(self, backend: Tokenizer) -> list[Replace]:
+        """Notes what one character stands for; what several do is the library's, which keeps the offsets."""
+        if not isinstance(backend.model, WordPiece):
+            return []
+        lacked = replacements(backend.get_vocab(), do_lower_case=backend.normalizer.normalize_str("A") == "a")
+        self._read_as = str.maketrans({character: other for character, other in lacked.items() if len(other) == 1})
+        return [Replace(character, other) for character, other in lacked.items() if len(other) > 1]
+
+    def _encode(self, texts: Sequence[str]) -> list[Encoding]:
+        return self._backend.encode_batch([text.translate(self._read_as) for text in texts], add_special_tokens=False)
+
     def questions(self, texts: Sequence[str]) -> list[np.ndarray]:
-        encodings = self._backend.encode_batch(list(texts), add_special_tokens=False)
+        encodings = self._encode(texts)
         return [np.array(encoding.ids, np.int32) for encoding in encodings]
 
     def contexts(self, texts: Sequence[str]) -> list[TokenizedContext]:
-        encodings = self._backend.encode_batch(list(texts), add_special_tokens=False)
+        encodings = self._encode(texts)
         return [_with_offsets(text, encoding) for text, encoding in zip(texts, encodings, strict=True)]
 
 

@@ -16,7 +16,8 @@ CP949 = os.fsdecode("자료.txt".encode("cp949"))
 
 @pytest.fixture
 def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in (NEWS, "원.txt", "1,2월.txt", "3월.txt", DECOMPOSED, CP949, "[라벨] 폴더/a.json", "안/깊은/b.txt", ".숨은.txt"):
+    in_folders = ("[라벨] 폴더/a.json", "안/깊은/b.txt")
+    for name in (NEWS, "원.txt", "1,2월.txt", "3월.txt", DECOMPOSED, CP949, ".숨은.txt", *in_folders):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(name.encode("utf-8", "replace").decode())

@@ -124,3 +124,13 @@ def test_a_corpus_that_cannot_be_read_ends_the_command_unless_allowed(tmp_path: 
     assert done.returncode == 1 and "b.txt: a 7z archive" in done.stderr and not (tmp_path / "vocab").exists()
     done = subprocess.run([*command, "--allow_unreadable_files"], capture_output=True, text=True)
     assert done.returncode == 0 and (tmp_path / "vocab").exists()
+
+
+def test_command_adds_a_question_token(tmp_path: Path) -> None:
+    given, output = tmp_path / "bert.txt", tmp_path / "out.txt"
+    given.write_text("\ufeff[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n[unused7]\n가\n##가\n", encoding="utf-8")
+    done = build(f"--add_question_token={given}", f"--output_file={output}")
+    assert done.returncode == 0 and "[QUESTION] takes the place of [unused7], id 5" in done.stdout, done.stderr
+    assert output.read_text(encoding="utf-8").splitlines()[4:] == ["[MASK]", "[QUESTION]", "가", "##가"]
+    for arguments in ([], [f"--input_file={given}", f"--add_question_token={given}"]):
+        assert build(*arguments, f"--output_file={tmp_path}/never.txt").returncode == 2

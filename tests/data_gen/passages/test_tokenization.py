@@ -60,6 +60,17 @@ def test_a_word_that_is_too_long_is_unknown():
     assert tokens_of("서" + "강" * 100) == ["[UNK]"]
 
 
+def test_characters_that_the_vocabulary_lacks_are_read_as_others_and_counted():
+    tokens = (*TOKENS, '"', "-", "“")
+    tokenizer = TextTokenizer(Vocabulary("vocab.txt", tokens), False)
+    ids, ends = tokenizer.encode(["“서울”…", "한 – Ａ", "서울"])
+    assert [tokens[number] for number in ids] == ["“", "서울", '"', ".", ".", ".", "한", "-", "A", "서울"]
+    assert ends.tolist() == [6, 9, 10] and tokenizer.characters_replaced == 4
+    tokenizer.encode(["””서울”"])  # words that are remembered count, too
+    tokenizer.encode(["””서울”"])
+    assert tokenizer.characters_replaced == 10
+
+
 TEXTS = st.lists(st.text(alphabet="서울한강 aAé.漢㐀㐁\t\u00a0\u0301", max_size=40), max_size=6)
 
 
@@ -94,7 +105,8 @@ def test_real_text_gives_the_tokens_of_the_rust_tokenizer():
     ]
     tokenizer = TextTokenizer(vocabulary, False)
     ids, ends = tokenizer.encode(lines)
-    expected = [e.ids for e in tokenizer.backend.encode_batch_fast(lines, add_special_tokens=False)]
+    read = [tokenizer.with_known_characters(line) for line in lines]
+    expected = [e.ids for e in tokenizer.backend.encode_batch_fast(read, add_special_tokens=False)]
     assert [part.tolist() for part in np.split(ids, ends[:-1])] == expected
 
 

@@ -375,3 +375,25 @@ def test_wrong_flags_end_in_one_line(corpus, tmp_path, flags, message):
     assert done.returncode == 1
     assert message in done.stderr and done.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+QUOTES = "“서울”에서 – ‘한강’… Ａ서울 · 한강"
+
+
+def test_characters_that_the_vocabulary_lacks_are_counted_in_dataset_json(tmp_path):
+    (tmp_path / "a.txt").write_text("\n\n".join([QUOTES] * 3), encoding="utf-8")
+    tokens = write_vocabulary(tmp_path / "vocab").read_text(encoding="utf-8").split()
+    (tmp_path / "vocab").write_text("\n".join([*tokens, '"', "'", "-", ","]), encoding="utf-8")
+    run_over(tmp_path, num_processes=2, unit_bytes=100)
+    assert DatasetInfo.load(tmp_path / "out").counts["characters_replaced"] == 3 * 8
+
+
+def test_a_vocabulary_that_has_the_characters_gives_the_bytes_it_gave(tmp_path, monkeypatch):
+    (tmp_path / "a.txt").write_text("\n\n".join([QUOTES] * 3), encoding="utf-8")
+    tokens = write_vocabulary(tmp_path / "vocab").read_text(encoding="utf-8").split()
+    own = [character for character in QUOTES if character not in tokens and not character.isspace()]
+    (tmp_path / "vocab").write_text("\n".join(dict.fromkeys([*tokens, *own, '"', "'", "-", ","])), encoding="utf-8")
+    found = run_over(tmp_path)
+    monkeypatch.setattr("data_gen.passages.tokenization.replacements", lambda *_: {})
+    assert run_over(tmp_path, "plain") == found
+    assert DatasetInfo.load(tmp_path / "out").counts["characters_replaced"] == 0

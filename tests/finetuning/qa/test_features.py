@@ -8,9 +8,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
+from tokenizers.normalizers import NFC
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
-from transformers import BertTokenizer, PreTrainedTokenizerFast
+from transformers import BertTokenizer, PreTrainedTokenizerFast, SplinterTokenizer
 
 from finetuning.qa.features import (
     FeatureSettings,
@@ -208,3 +209,27 @@ def test_windows_cover_the_context_and_labels_cover_the_answer(
     if not features.faults:
         visible = "".join(c for c in answer if c.isprintable() and not c.isspace())
         assert all("".join(c for c in t if c.isprintable() and not c.isspace()) == visible for t in texts)
+
+
+ENGLISH = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[QUESTION]", *".,\"'-AB", "he", "said", "##B", "end"]
+
+
+@pytest.mark.parametrize("answer", ["“he said…”", "he", "said…", "…", "”", "– ＡＢ", "ＡＢ", "end", "…end"])
+def test_characters_read_as_others_keep_their_place(answer: str) -> None:
+    """The answer in the file's own characters comes back, though its wordpieces are those of other characters."""
+    context = "“he said…” – ＡＢ ‘end’ …end"
+    tokenizer = SplinterTokenizer({token: i for i, token in enumerate(ENGLISH)}, do_lower_case=False)
+    item = QAExample("q", "“he”?", context, ((context.index(answer), answer),), (answer,), "글")
+    template = question_template(tokenizer, hide_sep=True)
+    features = build_features([item], OffsetTokenizer(tokenizer), template, FeatureSettings(), with_labels=True)
+    read = [ENGLISH[number] for number in features.contexts[0].ids]
+    assert read == [*['"', "he", "said", ".", ".", ".", '"', "-", "A", "##B"], "'", "end", "'", ".", ".", ".", "end"]
+    assert [ENGLISH[number] for number in features.questions[0]] == ['"', "he", '"', "[UNK]"]
+    assert labelled_texts(features) == [answer] and not features.faults
+
+
+def test_other_models_of_tokens_read_characters_as_they_are() -> None:
+    backend = Tokenizer(WordLevel({"[UNK]": 0, '"': 1}, unk_token="[UNK]"))
+    backend.normalizer, backend.pre_tokenizer = NFC(), Whitespace()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="[UNK]")
+    assert OffsetTokenizer(tokenizer).questions(['“ "'])[0].tolist() == [0, 1]
