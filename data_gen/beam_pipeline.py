@@ -14,6 +14,10 @@ from pathlib import Path
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from kosplinter_common.cli import InputError, exit_with_one_line
+
+# isort: split
+
 from absl import app, flags
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -23,7 +27,6 @@ from data_gen.beam.job import BeamConfig, run
 from data_gen.beam.remote_files import matching_files
 from data_gen.flags import FLAGS, common_settings
 from data_gen.runs.pipeline import use_of_text
-from kosplinter_common.cli import InputError, exit_with_one_line
 
 _REPOSITORY = str(Path(__file__).resolve().parents[1])
 

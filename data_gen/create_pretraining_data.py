@@ -12,17 +12,20 @@ from typing import Any
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from kosplinter_common.cli import InputError, exit_with_one_line, expand_globs
+
+# isort: split
+
 from absl import app, flags
 
 import data_gen.flags
 from data_gen.corpora.reading import name_files
 from data_gen.flags import FLAGS, common_settings, flag_values, stopword_lists
 from data_gen.runs.pipeline import PipelineConfig, run, use_of_text
-from kosplinter_common.cli import InputError, exit_with_one_line, expand_globs
 from kosplinter_common.files import file_sha256
 
 # What may change when a run goes on: it has no influence on the bytes that are written.
-_FREE_FLAGS = ("output_dir", "num_processes", "buffer_mb", "allow_unreadable_files")
+_FREE_FLAGS = ("output_dir", "num_processes", "buffer_mb", "allow_unreadable_files", "verbose")
 
 
 def _configuration() -> dict[str, Any]:
@@ -55,6 +58,11 @@ def _config() -> PipelineConfig:
 
 
 def _main() -> None:
+    if FLAGS.verbose:
+        print(
+            f"--verbose is not needed: data_gen/inspect_records.py {FLAGS.output_dir} shows the records",
+            file=sys.stderr,
+        )
     info = run(_config())
     counts = info.counts
     print(

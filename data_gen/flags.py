@@ -82,6 +82,7 @@ flags.DEFINE_integer("unit_kb", 4096, "Input that a worker takes at a time; anot
 flags.DEFINE_integer(
     "buffer_mb", 64, "Records that a worker holds; it needs about 250 MB and three times this.", lower_bound=1
 )
+flags.DEFINE_bool("verbose", False, "Of the originals, not needed: data_gen/inspect_records.py shows the records.")
 
 
 def flag_values() -> dict[str, Any]:

@@ -10,10 +10,13 @@ from pathlib import Path
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from kosplinter_common.cli import exit_with_one_line
+
+# isort: split
+
 from absl import app, flags
 
 from data_gen.inspection.page import PageSizes, write_page
-from kosplinter_common.cli import exit_with_one_line
 
 FLAGS = flags.FLAGS
 

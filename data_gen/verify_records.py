@@ -10,10 +10,13 @@ from pathlib import Path
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from kosplinter_common.cli import InputError, exit_with_one_line
+
+# isort: split
+
 from absl import app
 from tqdm import tqdm
 
-from kosplinter_common.cli import InputError, exit_with_one_line
 from kosplinter_common.files import file_sha256
 from kosplinter_common.records.dataset_info import DatasetInfo, ShardInfo
 from kosplinter_common.records.tfrecords import read_records

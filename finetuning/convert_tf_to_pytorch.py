@@ -18,7 +18,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow complains of missing GPUs
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # transformers, of heads that an encoder has no use for
 
-from kosplinter_common.cli import exit_with_one_line
+from kosplinter_common.cli import InputError, exit_with_one_line
 
 FORMATS = ("qass", "splinter", "splinter-remote")
 
@@ -46,6 +46,11 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
+    if arguments.pytorch_dump_path.endswith((".bin", ".pt", ".pth")):
+        raise InputError(
+            f"--pytorch_dump_path: found the name of a file, {arguments.pytorch_dump_path}: the original wrote one, "
+            "here it is a folder of weights, config and tokenizer"
+        )
 
     from finetuning.conversion.to_torch import ConversionConfig, convert
 

@@ -2,8 +2,9 @@
 
     python finetuning/evaluate.py PREDICTIONS DATA [--output_format korquad,squad,squad2,mrqa] [--nbest FILE]
 
-PREDICTIONS is a JSON object {question id: answer}. DATA may be in any layout that run_qa.py reads. Prints JSON at full
-precision; a question without a prediction scores 0 and is counted under "unanswered".
+PREDICTIONS is a JSON object {question id: answer}; the two may come in either order. DATA may be in any layout that
+run_qa.py reads. Prints JSON at full precision; a question without a prediction scores 0 and is counted under
+"unanswered".
 """
 
 import argparse
@@ -22,6 +23,15 @@ from kosplinter_common.cli import InputError, exit_with_one_line
 from kosplinter_common.files import read_json_object
 
 
+def holds_predictions(path: str) -> bool:
+    """Whether a file is a JSON object of texts; official scripts take the data first and predictions second."""
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and all(isinstance(answer, str) for answer in content.values())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("predictions", help="JSON object {question id: answer}")
@@ -30,6 +40,9 @@ def main() -> None:
     parser.add_argument("--nbest", help="nbest_predictions.json, for the scores of a perfect choice from it")
     flags = parser.parse_args()
     names = parse_metric_names(flags.output_format)
+    if not holds_predictions(flags.predictions) and holds_predictions(flags.data):
+        print(f"{flags.data} holds the predictions: the two files are taken the other way round", file=sys.stderr)
+        flags.predictions, flags.data = flags.data, flags.predictions
     predictions = read_json_object(Path(flags.predictions), "predictions")
     for question, answer in predictions.items():
         if not isinstance(answer, str):

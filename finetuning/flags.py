@@ -10,20 +10,14 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from transformers import HfArgumentParser, TrainingArguments
+from transformers import AutoTokenizer, HfArgumentParser, TrainingArguments
 
+from finetuning.qa import trainer_arguments
 from finetuning.qa.precision import bool_or_auto, chosen_bf16
+from finetuning.qa.predecessor_flags import translate
 from finetuning.qa.settings import DataSettings, ModelSettings, ScheduleSettings
 from finetuning.qa.usage import THRESHOLD, usage_of
 from kosplinter_common.cli import InputError
-
-# The original's names for flags that Hugging Face has renamed since.
-FLAG_ALIASES = {
-    "--per_gpu_train_batch_size": "--per_device_train_batch_size",
-    "--per_gpu_eval_batch_size": "--per_device_eval_batch_size",
-    "--no_cuda": "--use_cpu",
-    "--evaluate_during_training": "--evaluate_every_epoch",
-}
 
 
 @dataclass
@@ -54,7 +48,9 @@ class QATrainingArguments(TrainingArguments):
     def __post_init__(self) -> None:
         self.use_cpu = self.use_cpu or not torch.accelerator.is_available()  # else --bf16 asks for a GPU
         self.dataloader_pin_memory = self.dataloader_pin_memory and not self.use_cpu
+        keep_best, self.load_best_model_at_end = self.load_best_model_at_end, False
         super().__post_init__()
+        self.load_best_model_at_end = keep_best  # strategies agree only when trainer_arguments.check() has seen them
 
 
 SETTINGS = (ModelSettings, DataSettings, ScheduleSettings, QATrainingArguments)
@@ -78,18 +74,15 @@ def parse_settings(parser: HfArgumentParser, argv: list[str]) -> tuple[Any, ...]
     Raises:
       InputError: a value that its dataclass refuses.
     """
-    renamed = []
-    for argument in argv:
-        name, equals, value = argument.partition("=")
-        renamed.append(FLAG_ALIASES.get(name, name) + equals + value)
-    flags, _ = parser.parse_known_args(renamed)
+    own = translate(argv, _lower_cases)
+    flags, _ = parser.parse_known_args(own)
     usage = usage_of(flags.model_name_or_path)
     if flags.do_train:
         usage.pop(THRESHOLD, None)  # it belongs to what the model learned before
     parser.set_defaults(**usage)
-    renamed.append(f"--bf16={_settled_bf16(flags)}")
+    own.append(f"--bf16={_settled_bf16(flags)}")
     try:
-        return parser.parse_args_into_dataclasses(renamed)
+        return parser.parse_args_into_dataclasses(own)
     except (ValueError, ImportError) as error:
         raise InputError(str(error)) from error
 
@@ -99,6 +92,14 @@ def _settled_bf16(flags: Namespace) -> bool:
     one_process_says_it = contextlib.nullcontext() if os.environ.get("RANK", "0") == "0" else redirect_stderr(None)
     with one_process_says_it:
         return chosen_bf16(asked, flags.use_cpu)
+
+
+def _lower_cases(tokenizer: str) -> bool:
+    try:
+        backend = AutoTokenizer.from_pretrained(tokenizer).backend_tokenizer
+    except (OSError, ValueError, KeyError, AttributeError):  # loading the model says what is wrong
+        return True
+    return backend.normalizer is not None and backend.normalizer.normalize_str("A") == "a"
 
 
 def keep_tensorboard_from_tensorflow() -> None:
@@ -115,13 +116,4 @@ def prepare_training_arguments(
         os.environ["RAYON_NUM_THREADS"] = str(schedule.threads)
     os.environ["TOKENIZERS_PARALLELISM"] = "true"
     keep_tensorboard_from_tensorflow()
-    if schedule.early_stopping_patience and not schedule.evaluate_every_epoch:
-        raise InputError("--early_stopping_patience: expected --evaluate_every_epoch with it")
-    if schedule.evaluate_every_epoch:
-        if not do_eval:
-            raise InputError("--evaluate_every_epoch: expected --do_eval with it")
-        arguments.eval_strategy = "epoch"
-    if schedule.early_stopping_patience:
-        arguments.save_strategy = "epoch"
-        arguments.load_best_model_at_end, arguments.greater_is_better = True, True
-        arguments.metric_for_best_model = f"eval_{data.metric_names[0]}_f1"
+    trainer_arguments.check(arguments, schedule, data, do_eval)

@@ -61,6 +61,15 @@ def read_context(path: str) -> str:
     return context
 
 
+def asked() -> str:
+    """The next question from the prompt, "" at an empty line or the end of the input; the prompt goes to stderr."""
+    print("question (empty line ends): ", end="", file=sys.stderr, flush=True)
+    line = sys.stdin.readline()
+    if not line:  # Ctrl-D
+        print(file=sys.stderr)
+    return line.strip()
+
+
 def main() -> None:
     flags = parse_flags()
     context = read_context(flags.context_file)
@@ -97,7 +106,7 @@ def main() -> None:
 
     for question in flags.question:
         answer(question)
-    while flags.interactive and (question := input("question (empty line ends): ").strip()):
+    while flags.interactive and (question := asked()):
         answer(question)
 
 

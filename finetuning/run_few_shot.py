@@ -18,9 +18,12 @@ from typing import TYPE_CHECKING
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from kosplinter_common.cli import InputError, exit_with_one_line
+
+# isort: split
+
 from finetuning.flags import SETTINGS, make_parser, parse_settings, prepare_training_arguments
 from finetuning.qa.settings import StudySettings
-from kosplinter_common.cli import InputError, exit_with_one_line
 
 if TYPE_CHECKING:
     from finetuning.study.protocol import Prepared

@@ -15,8 +15,11 @@ from pathlib import Path
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from finetuning.flags import SETTINGS, make_parser, parse_settings, prepare_training_arguments
 from kosplinter_common.cli import InputError, exit_with_one_line
+
+# isort: split
+
+from finetuning.flags import SETTINGS, make_parser, parse_settings, prepare_training_arguments
 
 
 def main() -> None:

@@ -5,6 +5,8 @@ import functools
 import hashlib
 import json
 import os
+import pickle
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -103,6 +105,20 @@ def read_json_object(path: Path, what: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise InputError(f"{path}: found {type(values).__name__}, expected a JSON object")
     return values
+
+
+@contextmanager
+def refusing_code(place: str | Path) -> Iterator[None]:
+    """Turns what torch says of a pickle that holds more than tensors, or none at all, into an InputError of one line.
+
+    Its own words tell how to load the file nevertheless, and with it whatever program it holds.
+    """
+    try:
+        yield
+    except pickle.UnpicklingError as error:
+        named = re.search(r"GLOBAL (\S+)", str(error))
+        found = f"the program {named[1]}" if named else "no pickle of tensors"
+        raise InputError(f"{place}: refused: found {found}, expected tensors alone (safe as .safetensors)") from error
 
 
 def file_sha256(path: str | Path) -> str:

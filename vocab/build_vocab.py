@@ -19,11 +19,14 @@ from pathlib import Path
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from kosplinter_common.cli import InputError, exit_with_one_line, expand_globs
+
+# isort: split
+
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from tqdm import tqdm
 
 from data_gen.corpora.reading import FileLog, ReaderOptions, name_files, plan_units, read_unit
-from kosplinter_common.cli import InputError, exit_with_one_line, expand_globs
 from kosplinter_common.files import atomic_file
 from kosplinter_common.vocabularies import with_question_token
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -34,6 +33,7 @@ from data_gen.spans.clusters import SpanTables, find_clusters
 from data_gen.storage.ngrams import NgramCounts, clear_ngrams, count_ngram, is_filled, ngram_counts, spill_ngrams
 from data_gen.storage.spills import NUM_GROUPS, Spill, key_range, write_spill
 from kosplinter_common.cli import InputError
+from kosplinter_common.compilation import numba
 from kosplinter_common.records.examples import ExampleEncoder, encode_row
 
 _NGRAM_SLOTS = 1 << 18  # of the table of a worker: 12 MB at 10 tokens an n-gram

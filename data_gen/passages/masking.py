@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -11,6 +10,7 @@ from data_gen.passages.random_numbers import Generator, next_below, next_float, 
 from data_gen.passages.tokenization import CLS, MASK, PAD, QUESTION, SEP, SPECIAL_TOKENS, Vocabulary
 from data_gen.spans.clusters import CONTINUATION, FoundClusters, boundary_code
 from kosplinter_common.cli import InputError
+from kosplinter_common.compilation import numba
 from kosplinter_common.records.examples import RecordSpec
 
 # Of the tokens chosen for language modelling (Devlin et al., 2019, section 3.1).

@@ -4,11 +4,11 @@ A generator is an array of one uint64. Seeding it with what a chunk is (seed, pl
 chunk's masking the same whichever process makes it, and whatever was made before.
 """
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from data_gen.spans.hashing import scramble
+from kosplinter_common.compilation import numba
 
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 _UNIT = 2.0**-53

@@ -8,7 +8,6 @@ readings of "whole words".
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -16,6 +15,7 @@ from data_gen.spans.exclusion import NOTHING_EXCLUDED, ExcludedNgrams, is_exclud
 from data_gen.spans.hashing import PieceHashes, extend_hash, hash_set, in_hash_set, piece_hashes
 from data_gen.spans.josa import JOSA_EOMI
 from kosplinter_common.cli import InputError
+from kosplinter_common.compilation import numba
 
 CONTINUATION = "##"
 _FIRST, _ALL, _PARTICLE = 0, 1, 2

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from data_gen.spans.hashing import extend_hash_by_byte, scramble
 from kosplinter_common.cli import InputError
+from kosplinter_common.compilation import numba
 from kosplinter_common.files import atomic_file
 
 _BUCKET_BITS = 16

@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from kosplinter_common.compilation import numba
 
 # A polynomial over the text's UTF-8 bytes modulo 2**64: hash(ab) = hash(a) * BASE**len(b) + hash(b).
 _BASE = 0x9E3779B97F4A7C15

@@ -5,12 +5,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from data_gen.spans.hashing import scramble
 from data_gen.storage.spills import KeyRange, Spill, read_spilled, write_spill
+from kosplinter_common.compilation import numba
 from kosplinter_common.files import atomic_file
 
 NGRAMS_FILE = "ngrams.txt"

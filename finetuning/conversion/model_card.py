@@ -36,7 +36,7 @@ def find_provenance(folder: Path) -> Provenance:
     the run was given. What is missing or broken is left out: a model can be converted without its history.
     """
     run = _read_object(folder / RUN_FILE) or _read_object(folder.resolve().parent / RUN_FILE)
-    flags = run.get("flags", run)
+    flags = run.get("flags", run) if isinstance(run.get("flags", run), dict) else {}
     dataset = _read_object(folder / DATASET_FILE)
     if not dataset and isinstance(flags.get("input_file"), str):
         dataset = _read_object(Path(flags["input_file"].split(",")[0]).parent / DATASET_FILE)

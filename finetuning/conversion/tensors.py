@@ -1,7 +1,6 @@
 """Tensors of a checkpoint, read one at a time: TensorFlow, safetensors, state dicts, averages of several."""
 
 import json
-import pickle
 import re
 import zipfile
 from collections.abc import Iterable
@@ -14,7 +13,7 @@ import numpy.typing as npt
 
 from finetuning.conversion.names import Shape
 from kosplinter_common.cli import InputError
-from kosplinter_common.files import path_without_wildcards
+from kosplinter_common.files import path_without_wildcards, refusing_code
 
 Array = npt.NDArray[np.float32]
 
@@ -97,8 +96,11 @@ class StateDictReader:
         # only the zip form (PyTorch 1.6 and later) can be mapped
         mapped = zipfile.is_zipfile(path)
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-        except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+            with refusing_code(path):
+                state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        except InputError:
+            raise
+        except (RuntimeError, EOFError, ValueError, OSError) as error:
             reason = str(error).strip().splitlines()[0]
             raise InputError(f"{path}: refused: not a state dict of tensors alone, or damaged: {reason}") from error
         if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):

@@ -14,9 +14,10 @@ from transformers import TrainingArguments
 from finetuning.qa.questions import QAExample, squad_json
 from finetuning.qa.results import EVAL_RESULTS, NBEST, PREDICTIONS, QUESTION_RESULTS
 from finetuning.qa.settings import DataSettings, ModelSettings, ScheduleSettings
+from finetuning.qa.trainer_arguments import decision_of
 from finetuning.qa.usage import RUN_SETTINGS, usage_of
 from kosplinter_common.cli import InputError
-from kosplinter_common.files import JSON_ERRORS, file_sha256
+from kosplinter_common.files import JSON_ERRORS, file_sha256, read_json_object
 
 TRAIN_RESULTS = "train_results.json"
 DATA_REPORT = "data_report.json"
@@ -24,7 +25,8 @@ DATA_REPORT = "data_report.json"
 TRAINING_KEYS = (
     *("learning_rate", "per_device_train_batch_size", "gradient_accumulation_steps", "num_train_epochs", "max_steps"),
     *("weight_decay", "lr_scheduler_type", "optim", "seed", "bf16", "fp16", "train_sampling_strategy", "max_grad_norm"),
-    *("warmup_steps", "adam_beta1", "adam_beta2", "adam_epsilon", "label_smoothing_factor", "world_size"),
+    *("warmup_steps", "adam_beta1", "adam_beta2", "adam_epsilon", "world_size", "lr_scheduler_kwargs", "optim_args"),
+    *("optim_target_modules", "neftune_noise_alpha", "ignore_data_skip"),
 )
 PATH_KEYS = ("model_name_or_path", "tokenizer_name")
 DATA_KEYS = ("max_seq_length", "doc_stride", "max_query_length")
@@ -38,14 +40,22 @@ class RunSettings:
     schedule: ScheduleSettings
 
 
-def run_identity(settings: RunSettings, arguments: TrainingArguments, train: list[QAExample]) -> dict[str, Any]:
-    """What must be equal for a training to be the same training."""
+def run_identity(
+    settings: RunSettings,
+    arguments: TrainingArguments,
+    train: list[QAExample],
+    evaluation: list[QAExample] | None = None,
+) -> dict[str, Any]:
+    """What must be equal for a training to be the same training; the evaluation's questions, where they choose."""
     identity = dataclasses.asdict(settings.model) | {"train_sha256": content_hash(train)}
     identity |= {key: place_of(identity[key]) for key in PATH_KEYS}
     identity |= model_identity(settings.model.model_name_or_path)
     identity |= {key: getattr(settings.data, key) for key in DATA_KEYS}
     identity |= {key: getattr(settings.schedule, key) for key in SCHEDULE_KEYS}
     identity |= {key: getattr(arguments, key) for key in TRAINING_KEYS}
+    identity["best_model"] = decision_of(arguments)
+    if identity["best_model"] is not None and evaluation is not None:
+        identity["best_model"]["evaluation_sha256"] = content_hash(evaluation)
     return json.loads(json.dumps(identity, default=str))
 
 
@@ -84,7 +94,7 @@ def check_same_run(output_dir: Path, identity: dict[str, Any]) -> None:
                 f"{output_dir}: found files of something else, expected an empty folder (or --overwrite_output_dir)"
             )
         return
-    previous = json.loads(path.read_text(encoding="utf-8"))
+    previous = read_json_object(path, "what a run notes")
     for key, value in identity.items():
         found = previous.get(key)
         if (place_of(found) if key in PATH_KEYS else found) != value:
@@ -101,7 +111,7 @@ def check_output_of_evaluation(output_dir: Path, settings: RunSettings) -> None:
         if Path(model).resolve() != output_dir.resolve():
             raise InputError(f"{output_dir} holds the training of another model than {model}; choose another folder")
     elif results.is_file() and not settings.schedule.overwrite_output_dir:
-        found = json.loads(results.read_text(encoding="utf-8")).get("model")
+        found = read_json_object(results, "the scores of a run").get("model")
         if place_of(found) != place_of(model):
             raise InputError(f"{output_dir} holds answers of {found}, not of {model}; choose another folder")
     hide_sep = usage_of(model).get("hide_sep", settings.model.hide_sep)

@@ -18,6 +18,7 @@ from finetuning.qa.features import QUESTION_TOKEN, InputTemplate, OffsetTokenize
 from finetuning.qa.settings import ModelSettings
 from finetuning.qa.weights import load_weights
 from kosplinter_common.cli import InputError
+from kosplinter_common.files import refusing_code
 
 # Config model types whose models answer with a QASS head, and where that head sits.
 QASS_HEADS = {"qass": "qass", "splinter": "splinter_qass"}
@@ -47,7 +48,8 @@ def load_qa_model(settings: ModelSettings, max_seq_length: int) -> QAModel:
     else:
         template = pair_template(tokenizer, getattr(config, "type_vocab_size", None) or 0)
     _check_sizes(settings, config, tokenizer, max_seq_length, exact=config.model_type in QASS_HEADS)
-    model = _load_model(settings, config, tokenizer, qass_head)
+    with refusing_code(settings.model_name_or_path):
+        model = _load_model(settings, config, tokenizer, qass_head)
     if settings.initialize_new_qass and config.model_type in QASS_HEADS and qass_head:
         # a new module: initialisation skips parameters that were loaded
         new_head = type(getattr(model, QASS_HEADS[config.model_type]))(config).apply(model._init_weights)

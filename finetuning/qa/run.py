@@ -1,7 +1,6 @@
 """One fine-tuning run: data → features → Trainer → answers → scores, resumable, in one output folder."""
 
 import dataclasses
-import json
 import math
 import platform
 import resource
@@ -52,6 +51,7 @@ from finetuning.qa.settings import DataSettings, ScheduleSettings
 from finetuning.qa.trainer import QATrainer
 from finetuning.qa.usage import RUN_SETTINGS, note_best_threshold, note_usage
 from kosplinter_common.cli import InputError
+from kosplinter_common.files import read_json_object, refusing_code
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,8 @@ def run_question_answering(settings: RunSettings, arguments: TrainingArguments, 
       InputError: the output folder holds another run; model, data and settings disagree.
     """
     output_dir, overwrite = Path(arguments.output_dir or ""), settings.schedule.overwrite_output_dir
-    identity = run_identity(settings, arguments, data.train.examples) if data.train else None
+    evaluated = data.evaluation.examples if data.evaluation else None
+    identity = run_identity(settings, arguments, data.train.examples, evaluated) if data.train else None
     if identity is None:
         check_output_of_evaluation(output_dir, settings)
     elif not overwrite:
@@ -191,10 +192,12 @@ def fit_steps(arguments: TrainingArguments, schedule: ScheduleSettings, num_wind
 
 
 def _train(trainer: QATrainer, qa_model: QAModel, output_dir: Path, num_windows: int) -> None:
-    checkpoint = last_checkpoint(output_dir)
+    given = trainer.args.resume_from_checkpoint
+    checkpoint = Path(given) if given else last_checkpoint(output_dir)
     if checkpoint is not None:
         print(f"going on from {checkpoint}", file=sys.stderr)
-    output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    with refusing_code(checkpoint or output_dir):
+        output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if trainer.is_world_process_zero():
         save_model(trainer.accelerator.unwrap_model(trainer.model), qa_model.tokenizer, output_dir)
         losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
@@ -271,7 +274,7 @@ def _write_data_report(
 ) -> None:
     """Counts and lists what could not be used as it stood, and prints the share of answers that features give back."""
     path = output_dir / DATA_REPORT  # of a training that was finished before, its own part stays
-    report = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    report = read_json_object(path, "what became of the data") if path.is_file() else {}
     for name, part, features in (("train", data.train, train_features), ("predict", data.evaluation, eval_features)):
         if part is None or features is None:
             continue

@@ -92,7 +92,7 @@ class ScheduleSettings:
     def __post_init__(self) -> None:
         if not 0 <= self.warmup_ratio <= 1:
             raise InputError(f"--warmup_ratio: found {self.warmup_ratio}, expected a share between 0 and 1")
-        if self.min_steps < 0 or self.early_stopping_patience < 0:
+        if self.min_steps < -1 or self.early_stopping_patience < 0:  # -1: the original's way to say none
             raise InputError("--min_steps and --early_stopping_patience: expected numbers of at least 0")
 
 

@@ -1,16 +1,18 @@
 """What a fine-tuned model was trained with and has to be used with: keys of its config.json."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from finetuning.qa.results import write_json
 from finetuning.qa.settings import DataSettings, ModelSettings
 from kosplinter_common.cli import InputError
+from kosplinter_common.files import read_json_object
 
 THRESHOLD = "null_score_diff_threshold"  # none: the model has not learned that questions may have no answer
 THRESHOLD_SOURCE = "null_threshold_source"
 USAGE_KEYS = ("hide_sep", "max_seq_length", "doc_stride", "max_query_length", "max_answer_length", THRESHOLD)
+_TYPES: dict[str, type | tuple[type, ...]] = dict.fromkeys(USAGE_KEYS, int)
+_TYPES |= {"hide_sep": bool, THRESHOLD: (int, float)}
 RUN_SETTINGS = "run.json"  # of the run that trained a model; in older folders the only place that tells
 
 
@@ -21,7 +23,11 @@ def usage_of(model: str) -> dict[str, Any]:
         noted = _hub_config(model)
     else:
         noted = _read(folder / RUN_SETTINGS) | _read(folder / "config.json") if model else {}
-    return {key: noted[key] for key in USAGE_KEYS if noted.get(key) is not None}
+    usage = {key: noted[key] for key in USAGE_KEYS if noted.get(key) is not None}
+    for key, value in usage.items():
+        if not isinstance(value, _TYPES[key]) or (isinstance(value, bool) and _TYPES[key] is not bool):
+            raise InputError(f"{model}: its config.json or {RUN_SETTINGS} says {key} {value!r}, expected another type")
+    return usage
 
 
 def note_usage(config: Any, model: ModelSettings, data: DataSettings, learns_no_answer: bool) -> None:
@@ -45,13 +51,7 @@ def note_best_threshold(model_dir: Path, threshold: float, source: str) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path}: broken JSON: {error}") from error
-    return values if isinstance(values, dict) else {}
+    return read_json_object(path, "what a run notes") if path.is_file() else {}
 
 
 def _hub_config(name: str) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from finetuning.qa.run import RunData, run_question_answering, versions
 from finetuning.qa.settings import FULL, StudySettings
 from finetuning.study.parallel import places, run_in_processes
 from kosplinter_common.cli import InputError
+from kosplinter_common.files import read_json_object
 
 STUDY = "study.json"
 DATA_FILES = ("train_file", "predict_file")
@@ -92,7 +93,9 @@ def run_study(prepared: Prepared, prepare: Callable[[], Prepared]) -> tuple[list
     for job in jobs:
         own, own_arguments, run_dir = _of_run(job, prepared)
         if (run_dir / EVAL_RESULTS).is_file():
-            check_same_run(run_dir, run_identity(own, own_arguments, samples[job.size, job.sample]))
+            check_same_run(
+                run_dir, run_identity(own, own_arguments, samples[job.size, job.sample], data.evaluation.examples)
+            )
         else:
             waiting.append(job)
     environments = places(study.parallel_runs, arguments.use_cpu)[: len(waiting)]
@@ -107,13 +110,13 @@ def run_study(prepared: Prepared, prepare: Callable[[], Prepared]) -> tuple[list
 def finished_runs(output_dir: Path) -> list[Run]:
     """Every run that a study's folder holds, of earlier commands too, in order of size, sample, model."""
     runs_dir, runs = output_dir / "runs", []
-    named = list(json.loads((output_dir / STUDY).read_text(encoding="utf-8"))["models"])
+    named = list(read_json_object(output_dir / STUDY, "what a study notes")["models"])
     for path in runs_dir.rglob(EVAL_RESULTS):
         name = str(path.parent.parent.relative_to(runs_dir))
         size, _, sample = path.parent.name.rpartition("-")
-        asked = json.loads((output_dir / "samples" / f"{path.parent.name}.json").read_text(encoding="utf-8"))
+        asked = read_json_object(output_dir / "samples" / f"{path.parent.name}.json", "a sample's questions")
         count = sum(len(paragraph["qas"]) for article in asked["data"] for paragraph in article["paragraphs"])
-        results = json.loads(path.read_text(encoding="utf-8"))
+        results = read_json_object(path, "the scores of a run")
         runs.append(Run(name, size, int(sample), count, results, path.with_name(QUESTION_RESULTS)))
     order = [*named, *sorted({run.model for run in runs} - set(named))]  # studies of old did not note their models
     return sorted(runs, key=lambda run: (run.size == FULL, run.num_questions, run.sample, order.index(run.model)))
@@ -176,7 +179,7 @@ def _claim_study(
     models = {name: model_identity(model) for name, model in zip(study.names, study.models, strict=True)}
     path, known = output_dir / STUDY, {}
     if path.is_file():
-        previous = json.loads(path.read_text(encoding="utf-8"))
+        previous = read_json_object(path, "what a study notes")
         for key, value in json.loads(json.dumps(shared)).items():
             if key not in DATA_FILES and previous.get(key) != value:
                 found = f"found {key} {previous.get(key)!r}, expected {value!r}"

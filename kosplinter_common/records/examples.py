@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from kosplinter_common.compilation import numba
 
 INT64, FLOAT32 = "int64", "float32"
 

@@ -49,7 +49,7 @@ def with_epsilons_of_run(folder: str, config_path: str) -> BertConfig:
     if is_own_config(config_path) or not tf.io.gfile.exists(path):
         return config
     names = ("layer_norm_eps", "qass_layer_norm_eps")
-    began = storage.read_json(path)["fixed"]
+    began = _noted(path)["fixed"]
     return dataclasses.replace(config, **{name: began.get(f"config {name}", getattr(config, name)) for name in names})
 
 
@@ -103,7 +103,7 @@ def record_changes(folder: str, found: dict[str, Any], start_step: int, resumed:
 
 def num_train_steps(folder: str) -> int:
     """With which step the run in `folder` ends, by its newest command."""
-    return storage.read_json(storage.join(folder, RUN_FILE))["flags"]["num_train_steps"]
+    return _noted(storage.join(folder, RUN_FILE))["flags"]["num_train_steps"]
 
 
 def _in_words(shards: list[str]) -> str:
@@ -139,9 +139,17 @@ def warn_of_trained_records(evaluation: Dataset, trained: Iterable[str]) -> None
 def _read(folder: str) -> dict[str, Any] | None:
     path = storage.join(folder, RUN_FILE)
     if tf.io.gfile.exists(path):
-        return storage.read_json(path)
+        return _noted(path)
     logging.warning("%s is not there: cannot tell whether the flags are those that the run began with", path)
     return None
+
+
+def _noted(path: str) -> dict[str, Any]:
+    """Raises InputError for a run.json of something else than pretraining."""
+    values = storage.read_json(path)
+    if not isinstance(values.get("fixed"), dict) or not isinstance(values.get("flags"), dict):
+        raise InputError(f"{path}: found no 'fixed' and 'flags', expected the flags that pretraining began with")
+    return values
 
 
 def _compare(
