@@ -2,7 +2,9 @@
 
 import hashlib
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import tensorflow as tf
 from absl import logging
@@ -27,6 +29,7 @@ _WANTED = {
 GZIP_MAGIC = b"\x1f\x8b"
 # Of these first files so many first records are looked at before training; the rest in the stream.
 FILES_CHECKED, RECORDS_CHECKED = 16, 512
+FILES_AT_A_TIME = 16
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,11 @@ class Dataset:
     vocab_sha256: str | None  # where dataset.json or --vocab_file tells
     vocab_size: int  # ids lie below it
     sums: tuple[str, ...]  # SHA-256 of each file
+
+
+class _Look(NamedTuple):
+    length: int  # bytes
+    head: bytes
 
 
 def open_dataset(patterns: str, wanted: RecordSpec, config: BertConfig, vocab_file: str = "") -> Dataset:
@@ -58,17 +66,18 @@ def open_dataset(patterns: str, wanted: RecordSpec, config: BertConfig, vocab_fi
             f"max_position_embeddings {config.max_position_embeddings}"
         )
     paths = _expand(patterns)
+    looks = _look_at(paths)
     infos = _infos_of(paths)
     for folder, info in infos.items():
         _check_info(info, wanted, config, vocab_file, folder)
     sums = {info.vocab.sha256: folder for folder, info in infos.items()}
     if len(sums) > 1:
         raise InputError(f"records of different vocabularies: found sha256 {sums}, expected one")
-    compression = tuple("GZIP" if _head(path) == GZIP_MAGIC else "" for path in paths)
+    compression = tuple("GZIP" if looks[path].head == GZIP_MAGIC else "" for path in paths)
     files = RecordFiles(paths, (0,) * len(paths), compression)
     _check_first_records(files, wanted, config.vocab_size)
     vocab_sha256 = next(iter(sums), None) or (_sha256(vocab_file) if vocab_file else None)
-    files = replace(files, records=_count(files, infos))
+    files = replace(files, records=_count(files, infos, looks))
     return Dataset(files, wanted, vocab_sha256, config.vocab_size, _sums(files, infos))
 
 
@@ -111,8 +120,6 @@ def _expand(patterns: str) -> tuple[str, ...]:
     for path in paths:
         if not storage.is_utf8(path):
             raise InputError(f"{path!r}: found a name that is not UTF-8, which TensorFlow cannot open: rename it")
-        if not tf.io.gfile.stat(path).length:
-            raise InputError(f"{path}: found an empty file, expected TFRecords")
     return tuple(paths)
 
 
@@ -122,6 +129,26 @@ def _exists(path: str) -> bool:
 
 def _matching(pattern: str) -> list[str]:
     return tf.io.gfile.glob(pattern) if "://" in pattern else matching_paths(pattern)
+
+
+def _look_at(paths: tuple[str, ...]) -> dict[str, _Look]:
+    """Two calls a file, several files at a time: on gs:// each is a question over the network.
+
+    Raises:
+      InputError: a folder or an empty file among them.
+    """
+    with ThreadPoolExecutor(FILES_AT_A_TIME) as pool:
+        return dict(zip(paths, pool.map(_look, paths), strict=True))
+
+
+def _look(path: str) -> _Look:
+    found = tf.io.gfile.stat(path)
+    if found.is_directory:
+        raise InputError(f"{path}: found a folder, expected record files: try {path}/*.tfrecord")
+    if not found.length:
+        raise InputError(f"{path}: found an empty file, expected TFRecords")
+    with tf.io.gfile.GFile(path, "rb") as file:
+        return _Look(found.length, file.read(len(GZIP_MAGIC)))
 
 
 def _infos_of(paths: tuple[str, ...]) -> dict[str, DatasetInfo]:
@@ -156,11 +183,6 @@ def _sha256(path: str) -> str:
     return digest.hexdigest()
 
 
-def _head(path: str) -> bytes:
-    with tf.io.gfile.GFile(path, "rb") as file:
-        return file.read(len(GZIP_MAGIC))
-
-
 def _shards(infos: dict[str, DatasetInfo]) -> dict[str, ShardInfo]:
     return {storage.join(folder, shard.name): shard for folder, info in infos.items() for shard in info.shards}
 
@@ -171,12 +193,12 @@ def _sums(files: RecordFiles, infos: dict[str, DatasetInfo]) -> tuple[str, ...]:
     return tuple(known[path].sha256 if path in known else _sha256(path) for path in files.paths)
 
 
-def _count(files: RecordFiles, infos: dict[str, DatasetInfo]) -> tuple[int, ...]:
+def _count(files: RecordFiles, infos: dict[str, DatasetInfo], looks: dict[str, _Look]) -> tuple[int, ...]:
     known = _shards(infos)
     counts = []
     for path, compression in zip(files.paths, files.compression, strict=True):
         if shard := known.get(path):
-            found = tf.io.gfile.stat(path).length
+            found = looks[path].length
             if found != shard.bytes:
                 raise InputError(f"{path}: found {found} bytes, expected {shard.bytes} as in {DATASET_FILE}")
             counts.append(shard.records)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -193,6 +194,22 @@ def test_records_and_dataset_json_in_a_bucket(tmp_path: Path) -> None:
         file.write(b"x")
     with pytest.raises(InputError, match=r"ram://bucket/vocab.txt: sha256 2d711642"):
         open_dataset("ram://bucket/records/*.tfrecord", SPEC, CONFIG, "ram://bucket/vocab.txt")
+
+
+def test_a_shard_is_asked_for_twice_whatever_its_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On gs:// each call is a question over the network."""
+    write_shards(tmp_path, [1] * 40)
+    asked: Counter[str] = Counter()
+    listed = []
+    for name in ("stat", "isdir", "exists", "GFile"):
+        call = getattr(tf.io.gfile, name)
+        monkeypatch.setattr(tf.io.gfile, name, lambda path, *args, call=call: asked.update([path]) or call(path, *args))
+    glob = tf.io.gfile.glob
+    monkeypatch.setattr(tf.io.gfile, "glob", lambda pattern: listed.append(pattern) or glob(pattern))
+    patterns = f"{tmp_path}/*.tfrecord"
+    assert recorded_spec(patterns) and open_dataset(patterns, SPEC, CONFIG).files.num_records == 40
+    shards = {path: count for path, count in asked.items() if path.endswith(".tfrecord")}
+    assert len(shards) == 40 and set(shards.values()) == {2} and len(listed) == 2
 
 
 @pytest.mark.parametrize(
