@@ -14,6 +14,7 @@ import tensorflow as tf
 from kosplinter_common.cli import InputError
 from kosplinter_common.records.examples import ExampleEncoder, RecordSpec
 from kosplinter_common.records.tfrecords import write_records
+from pretraining.input import record_files
 from pretraining.input.pipeline import training_batches
 from pretraining.input.record_faults import find_fault
 from pretraining.input.record_files import (
@@ -204,8 +205,8 @@ def test_a_shard_is_asked_for_twice_whatever_its_number(tmp_path: Path, monkeypa
     for name in ("stat", "isdir", "exists", "GFile"):
         call = getattr(tf.io.gfile, name)
         monkeypatch.setattr(tf.io.gfile, name, lambda path, *args, call=call: asked.update([path]) or call(path, *args))
-    glob = tf.io.gfile.glob
-    monkeypatch.setattr(tf.io.gfile, "glob", lambda pattern: listed.append(pattern) or glob(pattern))
+    matching = record_files._matching
+    monkeypatch.setattr(record_files, "_matching", lambda pattern: listed.append(pattern) or matching(pattern))
     patterns = f"{tmp_path}/*.tfrecord"
     assert recorded_spec(patterns) and open_dataset(patterns, SPEC, CONFIG).files.num_records == 40
     shards = {path: count for path, count in asked.items() if path.endswith(".tfrecord")}
