@@ -65,7 +65,8 @@ class Faults:
         self._skipped[reason] += 1
         self._seen[reason] += 1
         if self._seen[reason] <= NAMED_PER_REASON:
-            logger.warning("%s: skipped: %s%s", self.source, reason, f" ({detail})" if detail != "" else "")
+            shown = str(detail).encode(errors="backslashreplace").decode()  # bytes that were no UTF-8 are in it too
+            logger.warning("%s: skipped: %s%s", self.source, reason, f" ({shown})" if shown else "")
         if self._seen[reason] == NAMED_PER_REASON:
             logger.warning("%s: further cases of %r are counted, not named", self.source, reason)
 

@@ -83,11 +83,12 @@ def test_nikl_cut_short_keeps_what_stands_before_the_cut(tmp_path: Path):
     assert skipped == {"broken JSON": 1, BYTES_UNREAD: len('"')}
 
 
-def test_nikl_bytes_that_are_not_utf8_cost_their_paragraph(tmp_path: Path):
+def test_nikl_bytes_that_are_not_utf8_cost_their_paragraph(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     content = nikl(paragraphs("온전한 글"), paragraphs("나쁜", "좋은")).encode().replace("나쁜".encode(), b"\xb3\xaa")
     documents, skipped = read(tmp_path, content)
     assert documents == [["온전한 글"], ["좋은"]]
     assert skipped == {"JSON string not UTF-8": 1, BYTES_UNREAD: 2}
+    assert "\\udcb3\\udcaa" in caplog.text  # in a form that any terminal and file takes
 
 
 def test_json_string_over_the_limit(tmp_path: Path):
