@@ -6,8 +6,8 @@ same characters in several ways: a span of the document counts once, with its be
 probabilities add up; documents are read in blocks, so that memory hardly grows with them.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -20,11 +20,15 @@ BLOCK_STARTS = 4096  # starts whose spans are scored at once: 1 MiB at 30 wordpi
 
 @dataclass(frozen=True)
 class DecodingSettings:
-    """max_answer_length in wordpieces; with_null: "no answer" takes its share of the probability."""
+    """max_answer_length in wordpieces; with_null: "no answer" takes its share of the probability.
+
+    temperature: scores are divided by it before they become probabilities (Guo et al. 2017); 1 leaves them alone.
+    """
 
     max_answer_length: int
     n_best: int
     with_null: bool
+    temperature: float = 1.0
 
 
 class WindowLogits(NamedTuple):
@@ -51,10 +55,15 @@ class Answer:
 
 @dataclass(frozen=True)
 class Decoded:
-    """Of one question: answers with text, best first, and how much better "no answer" scores than the first of them."""
+    """Of one question: answers with text, best first, and how much better "no answer" scores than the first of them.
+
+    log_total: the log of the summed exponentials of all spans' scores by the temperature, without "no answer".
+    """
 
     answers: tuple[Answer, ...]
     null_difference: float
+    null_score: float = 0.0
+    log_total: float = -np.inf
 
 
 class Spans(NamedTuple):
@@ -77,20 +86,46 @@ def decode_document(
     context = features.contexts[features.context_of_example[example]]
     bounds = _visible_bounds(features.examples[example].context, context.starts, context.ends)
     null_score = float(logits.null_scores.min())
-    totals, best = [null_score] if settings.with_null else [], []
+    totals, best = [], []
     for first, table in _span_tables(windows[:, 1:3], logits, bounds, settings.max_answer_length):
         largest = table.max()
         if largest > -np.inf:
-            totals.append(float(largest + np.log(np.exp(table - largest).sum())))
+            scaled = (table - largest) / settings.temperature
+            totals.append(float(largest / settings.temperature + np.log(np.exp(scaled).sum())))
             best.append(_best_spans(table, first, settings.n_best))
-    log_sum = np.logaddexp.reduce(totals) if totals else -np.inf
+    log_total = float(np.logaddexp.reduce(totals)) if totals else -np.inf
+    log_sum = _log_sum([log_total], null_score, settings)
     spans = _merge(best, settings.n_best)
     answers = []
     for score, first, last in zip(*(part.tolist() for part in spans), strict=True):
         start, end = features.answer_span(example, first, last)
-        text, probability = features.examples[example].context[start:end], float(np.exp(score - log_sum))
-        answers.append(Answer(text, start, end, score, probability))
-    return Decoded(tuple(answers), null_score - (answers[0].score if answers else -np.inf))
+        text = features.examples[example].context[start:end]
+        answers.append(Answer(text, start, end, score, float(np.exp(score / settings.temperature - log_sum))))
+    difference = null_score - (answers[0].score if answers else -np.inf)
+    return Decoded(tuple(answers), difference, null_score, log_total)
+
+
+def _log_sum(log_totals: list[float], null_score: float, settings: DecodingSettings) -> float:
+    """What logs of probabilities are counted from: of all spans and, `with_null`, of "no answer"."""
+    null = [null_score / settings.temperature] if settings.with_null else []
+    return float(np.logaddexp.reduce([*log_totals, *null]))
+
+
+def rank_documents(found: Sequence[Decoded], settings: DecodingSettings) -> tuple[list[tuple[int, Answer]], float]:
+    """The n best answers of one question over several documents, each with its document's index, and how much better
+    "no answer" scores than the first: as if the documents were one. Probabilities are over the spans of all of them.
+    """
+    null_score = min((one.null_score for one in found), default=-np.inf)
+    log_sum = _log_sum([one.log_total for one in found], null_score, settings) if found else -np.inf
+    ranked = sorted(
+        ((index, answer) for index, one in enumerate(found) for answer in one.answers),
+        key=lambda pair: (-pair[1].score, pair[0], pair[1].start, pair[1].end),
+    )[: settings.n_best]
+    answers = [
+        (index, replace(answer, probability=float(np.exp(answer.score / settings.temperature - log_sum))))
+        for index, answer in ranked
+    ]
+    return answers, null_score - (answers[0][1].score if answers else -np.inf)
 
 
 def _visible_bounds(text: str, starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -341,7 +341,7 @@ def _windows_of(
 
 
 class WindowCollator:
-    """Pads windows to the longest of the batch and gives the model's inputs as tensors [batch, length]."""
+    """Pads windows to the longest of the batch and gives the model's inputs [batch, length]: tensors, or arrays."""
 
     def __init__(self, template: InputTemplate, with_labels: bool) -> None:
         self._template = template
@@ -350,6 +350,9 @@ class WindowCollator:
     def __call__(self, windows: list[dict[str, Any]]) -> "dict[str, Tensor]":
         from torch import from_numpy  # a model is there, so torch is; the rest of this file needs none
 
+        return {name: from_numpy(array) for name, array in self.arrays(windows).items()}
+
+    def arrays(self, windows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
         template, length = self._template, max(len(window["input_ids"]) for window in windows)
         input_ids = np.full((len(windows), length), template.pad_id, np.int64)
         attention_mask = np.zeros_like(input_ids)
@@ -372,4 +375,4 @@ class WindowCollator:
             starts = np.array([window["context_start"] for window in windows])[:, None]
             ends = np.array([window["context_end"] for window in windows])[:, None]
             batch["context_mask"] = (positions >= starts) & (positions < ends)
-        return {name: from_numpy(array) for name, array in batch.items()}
+        return batch

@@ -13,6 +13,7 @@ THRESHOLD_SOURCE = "null_threshold_source"
 USAGE_KEYS = ("hide_sep", "max_seq_length", "doc_stride", "max_query_length", "max_answer_length", THRESHOLD)
 _TYPES: dict[str, type | tuple[type, ...]] = dict.fromkeys(USAGE_KEYS, int)
 _TYPES |= {"hide_sep": bool, THRESHOLD: (int, float)}
+CALIBRATION = "calibration"  # temperature and threshold of the probabilities, which every training makes void
 RUN_SETTINGS = "run.json"  # of the run that trained a model; in older folders the only place that tells
 
 
@@ -41,6 +42,7 @@ def note_usage(config: Any, model: ModelSettings, data: DataSettings, learns_no_
     given = "given" if data.null_score_diff_threshold is not None else "default"
     setattr(config, THRESHOLD, data.null_threshold if learns_no_answer else None)
     setattr(config, THRESHOLD_SOURCE, given if learns_no_answer else None)
+    setattr(config, CALIBRATION, None)
 
 
 def note_best_threshold(model_dir: Path, threshold: float, source: str) -> None:
