@@ -40,6 +40,14 @@ MAY_IMPORT = {
     "finetuning.conversion": "kosplinter_common kosplinter_common.records pretraining.model finetuning.modeling "
     "finetuning.cards",
     "finetuning": "kosplinter_common finetuning.qa finetuning.study finetuning.conversion",
+    "kosplinter.calibration": "kosplinter_common finetuning.qa",
+    "kosplinter.engine": "kosplinter_common finetuning.qa kosplinter.calibration",
+    "kosplinter.export": "kosplinter_common finetuning.qa kosplinter.calibration kosplinter.engine",
+    "kosplinter.answering": "kosplinter_common finetuning finetuning.qa "
+    "kosplinter.calibration kosplinter.engine kosplinter.export",
+    "kosplinter.serving": "kosplinter_common kosplinter.engine kosplinter.answering",
+    "kosplinter.commands": "kosplinter_common finetuning.qa kosplinter.engine kosplinter.answering kosplinter.serving",
+    "kosplinter": "kosplinter_common kosplinter.engine kosplinter.answering kosplinter.commands",
 }
 ROOMS = {room: set(may.split()) for room, may in MAY_IMPORT.items()}
 STATIONS = {room.split(".")[0] for room in ROOMS}
@@ -50,7 +58,7 @@ MODULES = {
 }
 # Rooms, or single files, in which a framework may be imported, at whatever depth of a function.
 WITH_TENSORFLOW = ("pretraining", "finetuning.conversion", "finetuning.convert_")
-WITH_TORCH = ("finetuning",)
+WITH_TORCH = ("finetuning", "kosplinter.engine.torch_model", "kosplinter.export")
 
 
 def imports_of(path: Path) -> set[str]:
@@ -137,6 +145,9 @@ for module in sys.argv[2:]:
         ("data_gen.create_pretraining_data", ("tensorflow", "torch")),
         ("finetuning.run_qa", ("tensorflow",)),
         ("finetuning.evaluate", ("tensorflow", "torch")),
+        ("kosplinter", ("tensorflow", "numba", "torch", "transformers", "matplotlib")),
+        ("kosplinter.answering.fitting", ("tensorflow", "numba")),
+        ("kosplinter.export.runtime", ("tensorflow", "torch", "transformers")),
         ("finetuning.modeling", ("tensorflow", "data_gen", "kosplinter_common")),
         ("pretraining.run_pretraining", ("googleapiclient", "cloud_tpu_client")),
     ],

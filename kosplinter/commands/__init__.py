@@ -1,0 +1,1 @@
+"""What the subcommands of `kosplinter` take and do, a file each."""

@@ -1,0 +1,1 @@
+"""One way from texts to ranked answers, whatever computes the scores: input checked, windows, documents as one."""

@@ -1,0 +1,1 @@
+"""Models as ONNX: written from PyTorch, run without it."""

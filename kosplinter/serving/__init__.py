@@ -1,0 +1,1 @@
+"""The HTTP server: requests checked, batched, answered."""
