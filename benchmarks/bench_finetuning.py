@@ -34,11 +34,12 @@ from finetuning.flags import QATrainingArguments
 from finetuning.modeling import ModelWithQASSHead, QASSConfig
 from finetuning.qa.decoding import Decoded, DecodingSettings, WindowLogits, decode_document
 from finetuning.qa.dropout import draw_on_all_cores
-from finetuning.qa.evaluation import WindowReader, batches_by_length, document_borders
+from finetuning.qa.evaluation import WindowReader
 from finetuning.qa.features import FeatureSettings, QAFeatures, WindowCollator, build_features
 from finetuning.qa.model import QAModel, load_qa_model
 from finetuning.qa.precision import bool_or_auto, chosen_bf16, evaluation_dtype
 from finetuning.qa.questions import QAExample, load_questions, split_by_article
+from finetuning.qa.reading import batches_by_length, document_borders
 from finetuning.qa.results import score_run
 from finetuning.qa.run import peak_memory
 from finetuning.qa.settings import ModelSettings

@@ -9,11 +9,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetuning.qa import evaluation
+from finetuning.qa import reading
 from finetuning.qa.decoding import DecodingSettings
-from finetuning.qa.evaluation import WindowReader, batches_by_length
+from finetuning.qa.evaluation import WindowReader
 from finetuning.qa.features import FeatureSettings, OffsetTokenizer, QAFeatures, build_features, question_template
 from finetuning.qa.questions import QAExample
+from finetuning.qa.reading import batches_by_length
 from tests.finetuning.tiny_qa import splinter_tokenizer
 
 TOKENIZER = splinter_tokenizer()
@@ -74,7 +75,7 @@ def test_a_cpu_computes_no_padding_and_its_answers_are_those_of_window_after_win
 def test_chunks_and_processes_share_the_documents(monkeypatch: pytest.MonkeyPatch, processes: int) -> None:
     features = features_of(40)
     whole = read(features, Scores())
-    monkeypatch.setattr(evaluation, "CHUNK_WINDOWS", 7)
+    monkeypatch.setattr(reading, "CHUNK_WINDOWS", 7)
     shares = [read(features, Scores(), process=rank, processes=processes) for rank in range(processes)]
     assert all(shares) and sum(map(len, shares)) == len(whole)
     assert {name: found for share in shares for name, found in share.items()} == whole
