@@ -22,7 +22,7 @@ from kosplinter_common.cli import exit_with_one_line
 COMMANDS = {command.NAME: command for command in (answer, fit, evaluate, calibrate, export, serve)}
 
 
-def main(argv: list[str] | None = None) -> None:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="kosplinter", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -33,6 +33,11 @@ def main(argv: list[str] | None = None) -> None:
             name, help=summary, description=command.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
         )
         command.add_flags(own)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = make_parser()
     flags, rest = parser.parse_known_args(argv)
     if rest and flags.command != fit.NAME:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
