@@ -13,7 +13,7 @@ from finetuning.qa.identity import RunSettings
 from finetuning.qa.questions import load_questions
 from finetuning.qa.run import load_run_data, run_question_answering
 from kosplinter import Answer, InputError, QuestionAnswerer
-from kosplinter.engine import engine
+from kosplinter.engine import engine, torch_model
 from kosplinter.engine.answer import sentence_around
 from tests.finetuning.tiny_qa import CITIES, PEOPLE, bert_folder
 from tests.kosplinter.conftest import KINDS, USE
@@ -143,6 +143,21 @@ def test_sixteen_threads_get_what_one_gets(taught: Path) -> None:
     for thread in threads:
         thread.join()
     assert found == {own: [expected[(own + i) % 16] for i in range(4)] for own in range(16)}
+
+
+@pytest.mark.parametrize(("found", "dtype"), [(None, "float32"), ("AMX", "bfloat16")])
+def test_auto_chooses_by_the_machine(
+    found: str | None, dtype: str, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch_model, "fast_bfloat16", lambda use_cpu: found)
+    scores = {}
+    for name in ("auto", "float32", "bfloat16"):
+        qa = QuestionAnswerer.from_pretrained(models / "qass", dtype=name, **USE)
+        best = qa.answer("누가 태어났는가?", SENTENCE)
+        assert best
+        scores[name] = best.score
+    assert scores["auto"] == scores[dtype] and scores["float32"] != scores["bfloat16"]
+    assert scores["float32"] == pytest.approx(scores["bfloat16"], abs=0.1)
 
 
 BAD_FIELDS = [
