@@ -26,6 +26,9 @@ if ! cat requirements*.txt requirements.lock | cmp -s - "$stamp"; then
   "$python" -m venv .venv || { echo "error: $python cannot make .venv: is its venv module (python3.11-venv) there?" >&2; exit 1; }
   echo "Installing $requirements into .venv (the first time a few minutes, about 3 GB) ..."
   .venv/bin/python -m pip install --quiet --disable-pip-version-check -r "$requirements" -c requirements.lock
+  if [ "$requirements" = requirements-dev.txt ]; then  # its head says why without dependencies, and last
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-onnx.txt
+  fi
   cat requirements*.txt requirements.lock > "$stamp"
 fi
 export TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-3} TF_ENABLE_ONEDNN_OPTS=${TF_ENABLE_ONEDNN_OPTS:-1} TOKENIZERS_PARALLELISM=${TOKENIZERS_PARALLELISM:-false}
