@@ -28,6 +28,7 @@ if ! cat requirements*.txt requirements.lock | cmp -s - "$stamp"; then
   .venv/bin/python -m pip install --quiet --disable-pip-version-check -r "$requirements" -c requirements.lock
   if [ "$requirements" = requirements-dev.txt ]; then  # its head says why without dependencies, and last
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-onnx.txt
+    cat requirements*.txt requirements.lock > .venv/installed-requirements.txt  # which are among them
   fi
   cat requirements*.txt requirements.lock > "$stamp"
 fi
