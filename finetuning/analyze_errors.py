@@ -15,8 +15,11 @@ from typing import Any
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from finetuning.qa.metrics import METRICS, metric_named
 from kosplinter_common.cli import InputError, exit_with_one_line
+
+# isort: split
+
+from finetuning.qa.metrics import METRICS, metric_named
 
 # Particles and endings that stand behind a noun.
 PARTICLES = """

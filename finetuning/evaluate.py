@@ -16,10 +16,13 @@ from typing import Any
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from kosplinter_common.cli import InputError, exit_with_one_line
+
+# isort: split
+
 from finetuning.qa.examples import without_lone_surrogates
 from finetuning.qa.metrics import METRICS, evaluate_oracle, evaluate_predictions, parse_metric_names
 from finetuning.qa.questions import load_questions
-from kosplinter_common.cli import InputError, exit_with_one_line
 from kosplinter_common.files import read_json_object
 
 

@@ -15,9 +15,12 @@ from pathlib import Path
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from kosplinter_common.cli import InputError, exit_with_one_line
+
+# isort: split
+
 from finetuning.qa.examples import without_lone_surrogates
 from finetuning.qa.usage import usage_of
-from kosplinter_common.cli import InputError, exit_with_one_line
 
 
 def parse_flags() -> argparse.Namespace:
