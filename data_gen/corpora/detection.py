@@ -5,7 +5,7 @@ import re
 from data_gen.corpora.base import CorpusFormat
 from data_gen.corpora.encodings import text_encoding
 from data_gen.corpora.json_layouts import PLACES, JsonCorpus
-from data_gen.corpora.json_stream import loads
+from data_gen.corpora.json_stream import COMMENT, loads
 from data_gen.corpora.line_layouts import JsonLines, PlainText, TokenizedText, WikiExtracts, WikiText
 from data_gen.corpora.table_layouts import AiHubTsv, NiklTable, table_delimiter
 
@@ -29,6 +29,7 @@ _MIN_MARKS, _TOKENIZED_SHARE = 5, 0.9  # sentence marks; those that must stand a
 _SENTENCE_MARK = re.compile(r"(\s?)[.,?!](?=\s|$)")
 _ID_AND_TEXT = re.compile(r"[^\s.]+\.[^\s.][^\t]*\t.")
 # Plain text, too, may begin with a bracket, as in [서울=뉴시스] or [1].
+_BEGINNING = re.compile(rf"((?:\s|{COMMENT})*)([{{\[]?)((?:\s|{COMMENT})*)")
 _JSON = re.compile(r'\{\s*(?:"|\}|[^\W\d]\w*\s*:|\Z)|\[\s*(?:[{\[]|\]|\Z|"(?:[^"\\]|\\.)*(?:"\s*(?:[,\]]|\Z)|\Z))')
 _KEY_OF_TEXT = re.compile(r'"text"\s*:')
 
@@ -42,12 +43,20 @@ def choose_format(corpus_format: str, head: bytes, encoding: str | None = None) 
     encoding = encoding or text_encoding(head)
     if encoding is None:
         return None
-    text = head.decode(encoding, "replace").lstrip("\ufeff \t\r\n\0")
+    text = _without_comments(head.decode(encoding, "replace").lstrip("\ufeff \t\r\n\0"))
     if corpus_format == "auto":
         return _json_format(text) or _line_format(text)
     if corpus_format in ("json", "jsonl", "nikl", "aihub") and _JSON.match(text):
         return "json" if corpus_format != "jsonl" else _lines_or_one(text)
     return {"json": "jsonl", **_TABLES}.get(corpus_format, corpus_format)
+
+
+def _without_comments(text: str) -> str:
+    """The text without the comments before JSON and behind its first bracket; other text as it is."""
+    before, bracket, behind = _BEGINNING.match(text).groups()  # type: ignore[union-attr]
+    if not bracket or "/" not in before + behind:
+        return text
+    return bracket + re.sub(COMMENT, "\n", behind) + text[len(before + bracket + behind) :]
 
 
 def _json_format(text: str) -> str | None:
@@ -58,13 +67,17 @@ def _json_format(text: str) -> str | None:
         return "json"
     first_line = text.split("\n", 1)[0]
     try:
-        keys = set(loads(first_line))
+        value = loads(first_line)
     except (ValueError, RecursionError):  # broken, or longer than the head, or not a line of JSON Lines
         if "\n" in text:
             return _lines_or_one(text)
         is_corpus = any(re.search(rf'"{re.escape(place)}"\s*:\s*[\[{{]', first_line) for place in PLACES)
         return "json" if is_corpus or not _KEY_OF_TEXT.search(first_line) else "jsonl"
-    return "json" if (keys & PLACES and "text" not in keys) or ("doc_id" in keys and "sentno" in keys) else "jsonl"
+    if "doc_id" in value and "sentno" in value:
+        return "json"
+    is_alone = not text[len(first_line) :].strip()  # else "text" is each line's document, whatever stands beside it
+    places = {key for key in value.keys() & PLACES if not is_alone or isinstance(value[key], list | dict)}
+    return "json" if places and ("text" not in value or is_alone) else "jsonl"
 
 
 def _lines_or_one(text: str) -> str:

@@ -75,6 +75,7 @@ PLACES = frozenset(
 
 
 _TEXTS = JsonLayout("text", "", ())
+_DESCRIPTIVE = frozenset(("text", "aihub-sentences"))  # beside documents they tell about those
 _METADATA = frozenset(("info", "Meta", "Meta(Refine)"))  # places that mostly hold no text
 
 
@@ -101,6 +102,7 @@ class ItemDocuments:
         self._same: Any = None  # what the last item has in common with those of its document
         self._goes_on = False  # the last item was not complete
         self._is_open = False
+        self._found_at: str | None = None  # the place of the last text, since the object around it ended
         self._layouts = {place: [each for each in JSON_LAYOUTS if each.place == place] for place in {"", *PLACES}}
         if options.json_text_key != ReaderOptions.json_text_key:  # asked for: before all others
             for place, layouts in self._layouts.items():
@@ -108,6 +110,15 @@ class ItemDocuments:
 
     def add(self, item: Item) -> Iterator[Event]:
         layout, texts = self._texts(item)
+        if self._is_beside_documents(item):
+            if item.complete:
+                self._found_at = item.path or None
+            if layout is not None and layout.name in _DESCRIPTIVE and layout.same not in item.value:
+                if any(texts):
+                    self._faults.skip("text beside the documents of an object", " ".join(texts)[:24])
+                return
+        elif any(texts):
+            self._found_at = item.path or None
         if layout is None:
             if self._goes_on:
                 yield from self.end() if item.complete else ()
@@ -127,6 +138,11 @@ class ItemDocuments:
         if item.complete and same is None:
             yield from self.end()
 
+    def _is_beside_documents(self, item: Item) -> bool:
+        """Whether the item is what is left of an object in which documents were found."""
+        around = f"{item.path}." if item.path else ""
+        return item.is_rest and self._found_at is not None and self._found_at.startswith(around)
+
     def skip_schema(self, item: Item) -> None:
         keys = ", ".join(item.value) if isinstance(item.value, dict) else repr(item.value)
         where = f"at {item.path or 'the top level'}, found {keys[:120]!r}"
@@ -144,8 +160,6 @@ class ItemDocuments:
             return _TEXTS, [item.value]
         known = None
         for layout in self._layouts[item.path]:
-            if item.is_rest and layout.name == "text":  # what stands beside the documents describes them
-                continue
             found = [texts for path in layout.texts if (texts := self._at(item.value, path, layout)) is not None]
             if any(found):
                 return layout, list(chain.from_iterable(found))

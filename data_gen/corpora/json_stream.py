@@ -1,7 +1,8 @@
 """JSON read as a stream in bounded memory, as far as it can be read: a fault costs the value that it stands in.
 
 A value is decoded whole where it is sound and small, which is nearly always; else it is opened and its parts are read
-one by one. Raw control characters, NaN, Infinity and integers of any length are no faults here.
+one by one. Raw control characters, NaN, Infinity, integers of any length, comments and a comma that is missing are no
+faults here.
 """
 
 import codecs
@@ -20,6 +21,8 @@ _MAX_DIGITS = 100  # of an integer; Python refuses those of more than 4,300
 _CUT_SHORT = 12  # an error this near to the end may be of a literal or an escape that goes on, as -Infinity
 
 _BLANK = re.compile(r"[\s\ufeff]*")
+COMMENT = r"//[^\n]*(?:\n|\Z)|/\*(?s:.*?)\*/"
+_COMMENT = re.compile(COMMENT)
 _KEY = re.compile(r'(?:"((?:[^"\\\n]|\\.)*)"|([^\W\d][\w.-]*))\s*:')
 _OBJECT = re.compile(r'\{\s*"([^"\\\n]{0,100})"')
 _STRAY_BRACE = re.compile(r'\}\s*,\s*\{\s*"([^"\\\n]{0,100})"')
@@ -27,10 +30,11 @@ _BRACKET = re.compile(r"[{}\[\]]")
 _STRING_END = re.compile(r'(?:[^"\\]|\\.)*"', re.DOTALL)
 _ESCAPE = re.compile(r'\\(["\\/bfnrt]|u[0-9a-fA-F]{4})?')
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")  # how bytes that are no UTF-8 stand in the text
+# What stands between the end of an element's last text and the first key of the next element.
+_NEXT_OBJECT = re.compile(r"[}\]\s]*[}\]]\s*,[\s\[]*\{\s*")
 # Where reading goes on behind a broken value: before the comma of the next member, or where its object or list ends.
 _NEXT_MEMBER = re.compile(r',\s*(?:"[^"\\\n]{0,100}"|[^\W\d]\w{0,100})\s*:|\}(?:\s*[,\]}]|\s*\Z|[^\S\n]*\n\s*\{)')
 _NEXT_ELEMENT = re.compile(r"[,\]]")
-_NEXT_OF_ANY = re.compile(r"[,\]}]")
 _NEXT_TOP_LEVEL = re.compile(r'[{\[]\s*["{\[]')
 
 _OVER_THE_LIMIT = "over the limit"
@@ -257,16 +261,29 @@ class JsonStream:
             if value is _LOST:
                 self._resume(begun, position, what, beyond)
                 return _LOST
-        if self._peek() in (",", "}", "]", ""):
+        if self._peek() in (",", "}", "]", "") or (beyond is _NEXT_MEMBER and self._is_at_quoted_key(self._position)):
             return value
-        before = self._text[: self._position].rstrip()
-        if before.endswith('"') and _KEY.match(self._text, len(before) - 1) and before[:-1].rstrip().endswith(","):
-            # What closed the string opens a key: go on at the comma before it.
-            self._position = len(before[:-1].rstrip()) - 1
+        end = self._end_of_open_string()
+        if end is None:
+            self._resume(begun, self._position, "found no comma behind a value", beyond)
+        else:
+            self._position = end
             self._lost(self._place(begun), "found no end of a string")
-            return _LOST
-        self._resume(begun, self._position, "found no comma behind a value", beyond)
         return _LOST
+
+    def _is_at_quoted_key(self, position: int) -> bool:
+        return self._text.startswith('"', position) and _KEY.match(self._text, position) is not None
+
+    def _end_of_open_string(self) -> int | None:
+        """Where the string before the position ends if what closed it opens a key: before the comma or the brackets."""
+        closed = len(self._text[: self._position].rstrip()) - 1
+        if closed < 0 or not self._is_at_quoted_key(closed):
+            return None
+        inner = self._text[:closed]
+        if inner.rstrip().endswith(","):
+            return len(inner.rstrip()) - 1
+        end = len(inner.rstrip("{}[], \t\r\n"))
+        return end if _NEXT_OBJECT.fullmatch(inner, end) else None
 
     def _with_wrong_escapes(self) -> Any:
         """The string that begins here, where a backslash that begins no escape is one."""
@@ -354,15 +371,26 @@ class JsonStream:
         self._lost(place, f"more than {self._limit} characters", "JSON string over the limit")
 
     def _give_up_nested(self) -> None:
+        """Goes on behind the value that begins here, or at the first bracket in it that closes another one."""
         place = self._place(self._offset)
-        depth = 0
-        while self._peek() == "[":
-            self._position += 1
-            depth += 1
-        while depth and self._peek() == "]":
-            self._position += 1
-            depth -= 1
-        self._go_on(place, self._position, f"nested more than {MAX_DEPTH} deep", _NEXT_OF_ANY)
+        closers = bytearray()
+        while True:
+            bracket = _BRACKET.search(self._text, self._position)
+            if bracket is None:
+                self._position = len(self._text)
+                if self._ended:
+                    break
+                self._fill()
+                continue
+            if bracket[0] in "{[":
+                closers.append(ord("}" if bracket[0] == "{" else "]"))
+            elif closers.pop() != ord(bracket[0]):
+                self._position = bracket.start()
+                break
+            self._position = bracket.end()
+            if not closers:
+                break
+        self._lost(place, f"nested more than {MAX_DEPTH} deep")
 
     def _fault_here(self, what: str) -> None:
         if self._offset != self._resumed_at:  # one fault may leave several containers open
@@ -393,9 +421,17 @@ class JsonStream:
         return self._bytes, self._lines
 
     def _peek(self) -> str:
-        """The next character that is not blank; "" at the end."""
+        """The next character that is neither blank nor in a comment; "" at the end."""
         while True:
             self._position = _BLANK.match(self._text, self._position).end()  # type: ignore[union-attr]
+            if self._text.startswith("/", self._position):
+                comment = _COMMENT.match(self._text, self._position)
+                if comment and (comment.end() < len(self._text) or self._ended):
+                    self._position = comment.end()
+                    continue
+                if not self._ended and len(self._text) - self._position <= self._limit:
+                    self._fill()
+                    continue
             if self._position < len(self._text):
                 return self._text[self._position]
             if self._ended:

@@ -154,8 +154,8 @@ class JsonLines:
         place = (0, 0)
         for line in bounded_lines(stream, options.max_line_bytes, faults):
             for item in self._items(line, options, faults, place):
-                text = item.value.get(options.json_text_key) if isinstance(item.value, dict) else None
-                if isinstance(text, str):
+                text = _text_of_line(item, options)
+                if text is not None:
                     yield from documents.end()
                     yield WikiExtracts.without_placeholders(text)
                     yield END
@@ -175,4 +175,12 @@ class JsonLines:
             items = JsonStream(here, PLACES, options.max_line_bytes, faults, place).items()
             yield from (item for item in items if item.value)
         else:
-            yield from split_items(value, PLACES)
+            line_of_text = Item("", value)
+            yield from [line_of_text] if _text_of_line(line_of_text, options) else split_items(value, PLACES)
+
+
+def _text_of_line(item: Item, options: ReaderOptions) -> str | None:
+    """The text of an object that is a line's document; what else the object holds describes it."""
+    is_document = item.path == "" and isinstance(item.value, dict)
+    text = item.value.get(options.json_text_key) if is_document else None
+    return text if isinstance(text, str) else None

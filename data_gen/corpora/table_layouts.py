@@ -115,7 +115,7 @@ def _shape(field: str) -> str:
 
 
 def _parsed(row: str, num_columns: int) -> list[str]:
-    csv.field_size_limit(len(row) + 1)
+    csv.field_size_limit(max(csv.field_size_limit(), len(row)))  # of the whole process: never made smaller
     try:
         return next(csv.reader([row.rstrip("\r\n").replace("\r", " ")]))
     except csv.Error:

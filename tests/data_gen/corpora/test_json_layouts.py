@@ -186,7 +186,35 @@ def test_what_stands_beside_the_documents_is_no_text(tmp_path: Path):
         "info": {"text": 1},
         "data": [{"text": "글"}],
     }
-    assert read(tmp_path, json.dumps(corpus, ensure_ascii=False)) == ([["글"]], {})
+    for indent in (None, 1):
+        content = json.dumps(corpus, ensure_ascii=False, indent=indent)
+        assert read(tmp_path, content) == ([["글"]], {"text beside the documents of an object": 1})
+
+
+@pytest.mark.parametrize("key", ["text", "sentence", "content", "passage"])
+@pytest.mark.parametrize("place", ["info", "Meta", "data", "documents"])
+def test_text_beside_objects_without_text_is_read(tmp_path: Path, place: str, key: str):
+    """Places where other corpora keep their documents, but this one what describes them."""
+    corpus = [{place: {"id": number}, key: f"글 {number}"} for number in range(2)]
+    assert read(tmp_path, json.dumps(corpus, ensure_ascii=False))[0] == [["글 0"], ["글 1"]]
+
+
+def test_text_beside_documents_is_counted_wherever_they_stand(tmp_path: Path):
+    corpus = [{"SJML": {"text": [{"content": "글"}]}, "text": "설명"}, {"SJML": {"text": []}, "text": "본문"}]
+    documents, skipped = read(tmp_path, json.dumps(corpus, ensure_ascii=False))
+    assert documents == [["글"], ["본문"]]
+    assert skipped["text beside the documents of an object"] == 1
+
+
+def test_a_key_that_was_asked_for_is_read_beside_documents(tmp_path: Path):
+    corpus = {"body": "본문", "data": [{"text": "글"}]}
+    assert read(tmp_path, json.dumps(corpus), "json", json_text_key="body") == ([["글"], ["본문"]], {})
+
+
+def test_a_line_with_text_is_one_document(tmp_path: Path):
+    lines = [{"text": f"전체 {number}", "paragraphs": [{"text": "전체"}, {"text": str(number)}]} for number in range(2)]
+    content = "\n".join(json.dumps(line, ensure_ascii=False) for line in lines)
+    assert read(tmp_path, content) == ([["전체 0"], ["전체 1"]], {})
 
 
 def test_json_is_streamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -1,5 +1,7 @@
 import io
 import json
+import re
+import time
 import tracemalloc
 from collections import Counter
 
@@ -69,6 +71,9 @@ UNHARMFUL = {
     "70 bits": ("2", str(1 << 70)),
     "5,000 digits": ("2", "9" * 5000),
     "unquoted key": ('"tag"', "tag"),
+    "no comma": ('1, "labels"', '1 "labels"'),
+    "comments": ('"text"', '/* "글", */ "text"'),
+    "comment at the end of a line": ('"text"', '// "글",\n"text"'),
     "comma at the end": ('"둘"}]', '"둘"},]'),
 }
 HARMFUL = {  # what stands there, and what is lost with it
@@ -97,7 +102,8 @@ def without(value: dict, way: list) -> dict:
 def test_what_can_be_read_is_no_fault(name: str, indent: int | None):
     good, bad = UNHARMFUL[name]
     pretty = json.dumps(SOUND, ensure_ascii=False, indent=indent)
-    items, skipped = read(f'{{"data": [{pretty}, {pretty.replace(good, bad, 1)}, {pretty}]}}')
+    broken = re.sub(good.replace(" ", r"\s*"), lambda _: bad, pretty, count=1)
+    items, skipped = read(f'{{"data": [{pretty}, {broken}, {pretty}]}}')
     assert [value["more"] for path, value in items if path == "data"] == [SOUND["more"]] * 3
     assert items[1][1]["text"].strip("\t\x01\n") == "글"
     assert not skipped
@@ -158,6 +164,32 @@ def test_a_backslash_that_begins_no_escape_is_one(written: str, text: str):
 def test_brackets_and_commas(content: str, texts: list[str]):
     items, _ = read(content)
     assert [value["t"] for _, value in items if "t" in value] == texts
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_a_quotation_mark_that_is_missing_behind_the_last_text_costs_it_alone(indent: int | None):
+    rows = [{"id": number, "more": [{"form": f"글 {number}"}]} for number in range(4)]
+    content = json.dumps({"data": rows, "id": 1}, ensure_ascii=False, indent=indent)
+    items, skipped = read(content.replace('글 1"', "글 1", 1))
+    rows[1]["more"][0].pop("form")
+    assert [value for path, value in items if path == "data"] == rows
+    assert skipped == {"broken JSON": 1, BYTES_UNREAD: len('"글 1'.encode())}
+
+
+@pytest.mark.parametrize("nested", ["[1,", '{"x":[1,', '[1,{"x":', "[[1],"])
+def test_deep_nesting_takes_no_time(nested: str):
+    before = time.process_time()
+    items, skipped = read('{"data":[{"t":"a","x":' + nested * 20_000 + '1}},{"t":"b"}]}')
+    assert time.process_time() - before < 4
+    assert items[0][1]["t"] == "a"
+    assert skipped["broken JSON"] <= 3
+    assert skipped[BYTES_UNREAD] > 19_000 * len(nested)
+
+
+def test_deep_nesting_that_ends_costs_its_value():
+    content = '{"x":' + "[2,[" * 60 + '{"y":"]"}' + "],3]" * 60 + ',"t":"b"}'
+    items, _ = read(f'{{"data":[{content},{{"t":(x)}},{{"t":"c"}}]}}')
+    assert [value["t"] for _, value in items if "t" in value] == ["b", "c"]
 
 
 def test_deep_nesting_takes_no_memory():

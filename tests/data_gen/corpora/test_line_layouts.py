@@ -1,3 +1,4 @@
+import csv
 import html
 import json
 import re
@@ -95,6 +96,14 @@ def test_csv_field_of_many_lines(tmp_path: Path):
     documents, skipped = read(tmp_path, 'file_id,sentence\nA,"' + "줄\n" * 500 + "B,뒤\n")
     assert documents == [['"줄'], ["뒤"]]
     assert skipped == {"CSV quotation mark that does not close": 1, "CSV row with too few columns": 499}
+
+
+def test_a_csv_leaves_other_readers_of_the_process_their_limit(tmp_path: Path):
+    before = csv.field_size_limit()
+    read(tmp_path, "file_id,sentence\nA,글\n")
+    assert csv.field_size_limit() == before
+    long = "글" * (before + 1)
+    assert read(tmp_path, f'file_id,sentence\nA,"{long}"\nA,끝\n') == ([[long, "끝"]], {})
 
 
 @pytest.mark.parametrize("corpus_format", ["auto", "nikl"])
