@@ -5,7 +5,7 @@ import re
 from data_gen.corpora.base import CorpusFormat
 from data_gen.corpora.encodings import text_encoding
 from data_gen.corpora.json_layouts import PLACES, JsonCorpus
-from data_gen.corpora.json_stream import COMMENT, loads
+from data_gen.corpora.json_values import COMMENT, loads
 from data_gen.corpora.line_layouts import JsonLines, PlainText, TokenizedText, WikiExtracts, WikiText
 from data_gen.corpora.table_layouts import AiHubTsv, NiklTable, table_delimiter
 

@@ -9,7 +9,8 @@ from itertools import chain
 from typing import Any, BinaryIO
 
 from data_gen.corpora.base import END, Event, Faults, ReaderOptions
-from data_gen.corpora.json_stream import Item, JsonStream
+from data_gen.corpora.json_stream import JsonStream
+from data_gen.corpora.json_values import Item
 from data_gen.corpora.markup import is_marked_up, text_of_html
 from data_gen.corpora.speech_marks import SpeechMarks
 

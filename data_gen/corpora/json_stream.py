@@ -9,19 +9,18 @@ import codecs
 import json
 import re
 from collections.abc import Iterator
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 from data_gen.corpora.base import Faults
+from data_gen.corpora.json_values import COMMENT, DECODER, Item, join_keys, loads, split_items
 
 MAX_DEPTH = 64  # of what is opened; corpora stay below 10
 _WINDOW = 1 << 18  # characters: a larger value is opened, and handed over in pieces of about this
 _CHUNK_BYTES = 1 << 18
 _OVERLAP = 256  # characters kept while looking for a place to go on: what marks it may lie across two chunks
-_MAX_DIGITS = 100  # of an integer; Python refuses those of more than 4,300
 _CUT_SHORT = 12  # an error this near to the end may be of a literal or an escape that goes on, as -Infinity
 
 _BLANK = re.compile(r"[\s\ufeff]*")
-COMMENT = r"//[^\n]*(?:\n|\Z)|/\*(?s:.*?)\*/"
 _COMMENT = re.compile(COMMENT)
 _KEY = re.compile(r'(?:"((?:[^"\\\n]|\\.)*)"|([^\W\d][\w.-]*))\s*:')
 _OBJECT = re.compile(r'\{\s*"([^"\\\n]{0,100})"')
@@ -41,59 +40,8 @@ _OVER_THE_LIMIT = "over the limit"
 _LOST = object()  # a value that could not be read
 
 
-def _integer(digits: str) -> int | None:
-    return int(digits) if len(digits) <= _MAX_DIGITS else None
-
-
-_DECODER = json.JSONDecoder(strict=False, parse_int=_integer)  # not strict: control characters may stand in strings
-
-
-class Item(NamedTuple):
-    """A value that stands at a place where documents may stand, without the parts that are items of their own.
-
-    path: keys from the top level down, joined by dots; lists on the way are not told.
-    complete: False where the value goes on in the next item, with the same keys.
-    is_rest: whether parts of it were items of their own.
-    """
-
-    path: str
-    value: Any
-    complete: bool = True
-    is_rest: bool = False
-
-
 class _Broken(Exception):
     """No sound value of the size allowed begins here; `args` are the position in the buffer and what is wrong."""
-
-
-def loads(text: str) -> Any:
-    """One JSON value, read as leniently as in a stream.
-
-    Raises:
-      ValueError, RecursionError: it is broken, or nested too deeply.
-    """
-    return json.loads(text, strict=False, parse_int=_integer)
-
-
-def split_items(value: Any, places: frozenset[str], path: str = "") -> Iterator[Item]:
-    """The items of a value in memory; see JsonStream."""
-    if isinstance(value, list):
-        for element in value:
-            yield from split_items(element, places, path)
-    elif isinstance(value, dict):
-        rest = {}
-        for key, child in value.items():
-            if isinstance(child, dict | list) and (at := _join(path, key)) in places:
-                yield from split_items(child, places, at)
-            else:
-                rest[key] = child
-        yield Item(path, rest, is_rest=len(rest) < len(value))
-    else:
-        yield Item(path, value)
-
-
-def _join(path: str, key: str) -> str:
-    return f"{path}.{key}" if path else key
 
 
 class JsonStream:
@@ -149,9 +97,9 @@ class JsonStream:
         value: dict[str, Any] = {}
         begun, is_rest = self._offset, False
         for key in self._members():
-            if self._peek() in ("{", "[") and _join(path, key) in self._places:
+            if self._peek() in ("{", "[") and join_keys(path, key) in self._places:
                 is_rest = True
-                yield from self._item(_join(path, key), depth)
+                yield from self._item(join_keys(path, key), depth)
             elif self._peek() == "[":
                 rows = value[key] = []
                 for _ in self._elements():
@@ -298,7 +246,7 @@ class JsonStream:
         """The value that begins here. Raises _Broken where it is not sound, or longer than about `limit` characters."""
         while True:
             try:
-                value, end = _DECODER.raw_decode(self._text, self._position)
+                value, end = DECODER.raw_decode(self._text, self._position)
             except RecursionError:
                 raise _Broken(self._position, "nested too deeply") from None
             except json.JSONDecodeError as error:

@@ -8,7 +8,8 @@ from typing import BinaryIO, ClassVar, NamedTuple
 
 from data_gen.corpora.base import END, UTF8_MARK, Event, Faults, ReaderOptions, bounded_lines, decoded_lines
 from data_gen.corpora.json_layouts import PLACES, ItemDocuments
-from data_gen.corpora.json_stream import Item, JsonStream, loads, split_items
+from data_gen.corpora.json_stream import JsonStream
+from data_gen.corpora.json_values import Item, loads, split_items
 
 
 class WikiExtracts:

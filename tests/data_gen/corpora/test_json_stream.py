@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from data_gen.corpora import json_stream
 from data_gen.corpora.base import BYTES_UNREAD, Faults
-from data_gen.corpora.json_stream import JsonStream, split_items
+from data_gen.corpora.json_stream import JsonStream
+from data_gen.corpora.json_values import split_items
 
 PLACES = frozenset({"data", "document", "a", "a.b"})
 
