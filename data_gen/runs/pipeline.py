@@ -9,6 +9,7 @@ import logging
 import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -70,7 +71,8 @@ def run(config: PipelineConfig) -> DatasetInfo:
         if (config.output_dir / DATASET_FILE).exists():
             logger.info("%s is complete already", config.output_dir)
         else:
-            _Run(config, vocabulary, tasks, num_shards, journal).run()
+            with ExitStack() as at_end:
+                _Run(config, vocabulary, tasks, num_shards, journal, at_end).run()
         shutil.rmtree(config.output_dir / WORK_FOLDER, ignore_errors=True)
         return DatasetInfo.load(config.output_dir)
     finally:
@@ -142,12 +144,19 @@ class _Corpus(NamedTuple):
 
 class _Run:
     def __init__(
-        self, config: PipelineConfig, vocabulary: Vocabulary, tasks: list[Task], num_shards: int, journal: Journal
+        self,
+        config: PipelineConfig,
+        vocabulary: Vocabulary,
+        tasks: list[Task],
+        num_shards: int,
+        journal: Journal,
+        at_end: ExitStack,
     ):
         self._config = config
         self._vocabulary = vocabulary
         self._tasks = tasks
         self._journal = journal
+        self._at_end = at_end
         self._work = config.output_dir / WORK_FOLDER
         self._input_bytes = sum(task.num_bytes for task in tasks)
         self._num_shards = num_shards
@@ -193,6 +202,7 @@ class _Run:
         logger.info("loading compiled code; the first run on a machine compiles it, which takes about half a minute")
         generator.warm_up()
         self._progress = Progress(self._input_bytes, self._num_shards)
+        self._at_end.callback(self._progress.end)
         worker = TaskWorker(generator, self._config.reader_options, self._work)
         names = [f"task {number}" for number in range(len(self._tasks))]
         for result in filter(None, map(self._journal.result, names)):

@@ -57,6 +57,12 @@ class Progress:
         read = min(self._total_bytes, done["bytes"])
         return read + round(_WRITING_SHARE * self._total_bytes * done["shards"] / self._num_shards)
 
+    def end(self) -> None:
+        """No more lines, nor one when the program ends, behind what is said then."""
+        if not self._bar.disable and self._bar.fp.isatty():
+            print(file=self._bar.fp)
+        self._bar.disable = True
+
     def show(self, final: bool = False) -> None:
         """Shows the line, unless it was shown a moment ago."""
         seconds = max(time.monotonic() - self._begin, 1e-9)
@@ -69,6 +75,4 @@ class Progress:
         self._bar.update(self._work(self._done) - self._bar.n)
         if final:
             self._bar.refresh()
-            self._bar.disable = True  # no more lines, nor one when the program ends
-            if self._bar.fp.isatty():
-                print(file=self._bar.fp)
+            self.end()

@@ -1,5 +1,6 @@
 """The progress bar: what it says of documents, speed, shards and time left, in a terminal and in a log."""
 
+import gc
 import io
 import re
 
@@ -77,3 +78,17 @@ def test_a_terminal_shows_one_line_over_itself(clock: Clock) -> None:
     bar.show(final=True)
     shown = re.split("\r", stream.getvalue())
     assert stream.getvalue().count("\n") == 1 and sum("documents" in text for text in shown) >= 3
+
+
+@pytest.mark.parametrize(("stream", "behind"), [(io.StringIO(), ""), (Terminal(), "\n")])
+def test_nothing_is_shown_behind_what_a_failed_run_says(clock: Clock, stream: io.StringIO, behind: str) -> None:
+    bar = progress.Progress(100, 1, stream)
+    clock.now += 20
+    bar.add({"bytes": 20, "documents": 1})
+    bar.show()
+    shown = stream.getvalue()
+    assert "documents" in shown
+    bar.end()
+    del bar
+    gc.collect()
+    assert stream.getvalue() == shown + behind

@@ -140,7 +140,8 @@ def test_the_command_ends_with_one_line_and_goes_on_when_allowed(corpus: Path):
     (corpus / "g.txt").write_bytes(b"")
     done = command(corpus)
     assert done.returncode == 1
-    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith("error:") and done.stderr.count("error:") == 1
     assert f"{corpus}/b.txt: damaged, truncated or locked archive" in line and "--allow_unreadable_files" in line
     assert "Traceback" not in done.stderr
     done = command(corpus, "--allow_unreadable_files")
