@@ -27,7 +27,7 @@ class SpeechMarks:
         r"|(?<!\S)-+(?!\S)"
         r"|(?<!\S)[blonu]/(?!\S)"  # breath, laughter, other speech, noise
     )
-    _GUESSED = re.compile(r"\(\(x*([^()]*?)x*\)\)")  # the transcriber's guess is kept, its brackets are not
+    _GUESSED = re.compile(r"\(\(([^()]*)\)\)")  # the transcriber's guess is kept, its brackets are not
     _TWICE = re.compile(r"\(([^()/]*)\)/\(([^()/]*)\)")  # as written, and as pronounced
     _UNCLEAR = re.compile(r"(?<=[가-힣])[+*/](?=\s|$)")  # behind a word: repeated, unclear, a filler
 
@@ -49,6 +49,6 @@ class SpeechMarks:
     def speech(self, text: str) -> str:
         if self._unheard == "remove":
             text = self._TWICE.sub(r"\1", text)
-            text = self._GUESSED.sub(r"\1", self._UNHEARD.sub(" ", text))
+            text = self._GUESSED.sub(lambda mark: mark[1].strip("x"), self._UNHEARD.sub(" ", text))
             text = self._UNCLEAR.sub("", text)
         return self.names(text)

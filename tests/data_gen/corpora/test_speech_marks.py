@@ -1,6 +1,7 @@
 """Marks of speech and privacy, and that no question is made of them."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,12 @@ def test_no_question_is_made_of_a_mark(tmp_path: Path, corpus: dict, boundary: s
     assert any("서울" in ngram for ngram in ngrams)
     for mark in ("name", "company", "laughing", "share", "photo", "그러", "이름", "전번", "xx", "아무개", "모처"):
         assert not [ngram for ngram in ngrams if mark in ngram.split()], ngrams
+
+
+def test_a_mark_that_does_not_close_takes_no_time():
+    marks = SpeechMarks(ReaderOptions())
+    before = time.process_time()
+    for opened in ("((" + "x" * 3000, "((" * 3000, "-" * 3000 + "가", "#@" + "가" * 3000):
+        assert marks.speech(opened)
+    assert time.process_time() - before < 2
+    assert marks.speech("((xx도서관xx))에 ((x)) ((text))") == "도서관에   text"
