@@ -11,8 +11,10 @@ model = AutoModelForQuestionAnswering.from_pretrained(folder{remote}).eval()
 
 
 def answer(question, context, max_seq_length={max_seq_length}, doc_stride={doc_stride}, \
-max_answer_length={max_answer_length}):
-    """The best span of the context, which is read in windows that move on by doc_stride."""
+max_answer_length={max_answer_length}, max_query_length={max_query_length}):
+    """The best span of the context, which is read in windows that move on by doc_stride; a long question is cut."""
+    pieces = tokenizer(question, add_special_tokens=False, return_offsets_mapping=True).offset_mapping
+    question = question[:max(end for _, end in pieces[:max_query_length])]
     room = max_seq_length - len(tokenizer.tokenize(question)) - tokenizer.num_special_tokens_to_add(pair=True)
     windows = tokenizer(question, context, truncation="only_second", max_length=max_seq_length,
                         stride=max(room - doc_stride, 0), return_overflowing_tokens=True, return_offsets_mapping=True)
@@ -55,6 +57,7 @@ class Usage:
     max_seq_length: int = 384
     doc_stride: int = 128
     max_answer_length: int = 30
+    max_query_length: int = 64
     null_threshold: float | None = None
 
 
@@ -71,4 +74,5 @@ def usage_code(folder: str, usage: Usage) -> str:
         max_seq_length=usage.max_seq_length,
         doc_stride=usage.doc_stride,
         max_answer_length=usage.max_answer_length,
+        max_query_length=usage.max_query_length,
     )

@@ -8,14 +8,12 @@ from typing import Any
 from finetuning.cards.markdown import flatten, front_matter, table
 from finetuning.cards.usage import Usage, usage_code
 from finetuning.modeling import AUTO_MAP, ModelWithQASSHead, write_modeling_file
-from finetuning.qa.examples import QAExample
 from finetuning.qa.features import QUESTION_TOKEN
 from finetuning.qa.identity import TRAIN_RESULTS
 from finetuning.qa.model import QAModel
-from finetuning.qa.questions import has_unanswerable
 from finetuning.qa.results import EVAL_RESULTS, write_text
 from finetuning.qa.settings import DataSettings
-from finetuning.qa.usage import RUN_SETTINGS
+from finetuning.qa.usage import RUN_SETTINGS, THRESHOLD, usage_of
 
 CARD = "README.md"
 LICENSE = re.compile(r"^license: *(\S+)$", re.MULTILINE)
@@ -42,17 +40,18 @@ def write_card(
     hide_sep: bool,
     data: DataSettings,
     base_model: str,
-    answered: list[QAExample],
+    threshold: float | None,
 ) -> None:
     """README.md of a trained folder: data, sizes, scores, seeds, versions, and code that answers as run_qa.py does.
 
     The licence is the base model's, where its card names one, else "other", which publish.py asks about.
 
-    answered: the questions whose scores stand in the folder, or those learned from where there are none.
+    threshold: of "no answer" in the run's predictions; what the folder notes, as run_qa.py and predict.py will read it,
+      goes before it.
     """
     run, trained, scores = (_read(folder / name) for name in (RUN_SETTINGS, TRAIN_RESULTS, EVAL_RESULTS))
     config = qa_model.model.config.to_dict()
-    threshold = data.null_score_diff_threshold if has_unanswerable(answered) else None
+    threshold = usage_of(str(folder)).get(THRESHOLD, threshold)
     names = {key: _names(getattr(data, key)) for key in ("train_file", "predict_file")}
     training = {key: value for key, value in run.items() if not key.endswith(("_sha256", "_name_or_path", "_name"))}
     sections = {
@@ -85,6 +84,7 @@ def _how_to(name: str, qa_model: QAModel, hide_sep: bool, data: DataSettings, th
         max_seq_length=data.max_seq_length,
         doc_stride=data.doc_stride,
         max_answer_length=data.max_answer_length,
+        max_query_length=data.max_query_length,
         null_threshold=threshold,
     )
     return f"## Use\n\n```python\n{usage_code(name, usage)}\n```"

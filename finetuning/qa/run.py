@@ -134,9 +134,8 @@ def run_question_answering(settings: RunSettings, arguments: TrainingArguments, 
         if "best_null_threshold" in results:
             source = f"best {results['best_null_threshold_metric']} of the evaluation"
             note_best_threshold(output_dir, results["best_null_threshold"], source)
-        answered = (data.evaluation or data.train).examples
         base, hide_sep = settings.model.model_name_or_path, model_settings.hide_sep
-        write_card(output_dir, qa_model, hide_sep, settings.data, base, answered)
+        write_card(output_dir, qa_model, hide_sep, settings.data, base, null_threshold)
     return results
 
 

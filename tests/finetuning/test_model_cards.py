@@ -116,6 +116,31 @@ def test_the_code_of_a_fine_tuned_model_answers_as_run_qa(
     assert len(set(expected.values())) > 1 and ("" in expected.values()) == impossible
 
 
+def test_the_code_abstains_by_the_threshold_that_the_model_notes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # a learning rate of 1e-9: the random model of the start, whose best threshold is not the default
+    out, rows = fine_tuned(tmp_path, qass_folder(tmp_path / "model"), "--learning_rate 1e-9", impossible=True)
+    results = run(
+        f"--model_name_or_path {out} --do_eval --predict_file {tmp_path}/questions.json --output_dir {tmp_path}/eval "
+        "--disable_tqdm True"
+    )
+    expected = json.loads((tmp_path / "eval" / "predictions.json").read_text(encoding="utf-8"))
+    assert results["null_score_diff_threshold"] not in (0.0, None)
+    assert answers_of_the_card(out, rows, monkeypatch) == expected
+    assert len(set(expected.values())) > 1 and "" in expected.values()
+
+
+def test_the_code_cuts_a_long_question_as_run_qa(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, rows = fine_tuned(tmp_path, qass_folder(tmp_path / "model"), "--max_query_length 5")
+    expected = json.loads((out / "predictions.json").read_text(encoding="utf-8"))
+    assert answers_of_the_card(out, rows, monkeypatch) == expected
+    space: dict[str, Any] = {}
+    exec(code_of(out), space)
+    uncut = {row["id"]: space["answer"](row["question"], row["context"], max_query_length=64) for row in rows}
+    assert uncut != expected
+
+
 def test_a_fine_tuned_folder_is_whole_and_published(
     tiny: dict[str, TinyCheckpoint], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
