@@ -72,7 +72,7 @@ def parse_settings(parser: HfArgumentParser, argv: list[str]) -> tuple[Any, ...]
     What a fine-tuned model notes of its own use is the default of the flags that say the same.
 
     Raises:
-      InputError: a value that its dataclass refuses.
+      InputError: a flag that is not known, or a value that its dataclass refuses.
     """
     own = translate(argv, _lower_cases)
     flags, _ = parser.parse_known_args(own)
@@ -82,9 +82,12 @@ def parse_settings(parser: HfArgumentParser, argv: list[str]) -> tuple[Any, ...]
     parser.set_defaults(**usage)
     own.append(f"--bf16={_settled_bf16(flags)}")
     try:
-        return parser.parse_args_into_dataclasses(own)
+        *settings, unknown = parser.parse_args_into_dataclasses(own, return_remaining_strings=True)
     except (ValueError, ImportError) as error:
         raise InputError(str(error)) from error
+    if unknown:
+        raise InputError(f"found {' '.join(unknown)}, expected flags that --help lists")
+    return tuple(settings)
 
 
 def _settled_bf16(flags: Namespace) -> bool:

@@ -1,5 +1,6 @@
 """Ctrl-C at any moment: one line and status 130."""
 
+import ast
 import os
 import signal
 import subprocess
@@ -32,6 +33,15 @@ def test_while_modules_are_imported(script: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert "Traceback" not in done.stderr, done.stderr
     assert (done.returncode, done.stderr) == (130, "interrupted\n") or "--help" in done.stdout
+
+
+@pytest.mark.parametrize("script", entry_points(), ids=lambda path: path.name)
+def test_what_ends_a_command_in_one_line_is_imported_before_all_else_of_ours(script: Path) -> None:
+    """Our own modules take time, too, before they come to the slow ones."""
+    body = ast.parse(script.read_text(encoding="utf-8")).body
+    modules = [node.module for node in body if isinstance(node, ast.ImportFrom) and node.module]
+    ours = [name for name in modules if (ROOT / name.split(".")[0]).is_dir()]
+    assert ours[0] == "kosplinter_common.cli"
 
 
 def test_while_workers_make_records(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ TRAINING_KEYS = (
     *("warmup_steps", "adam_beta1", "adam_beta2", "adam_epsilon", "world_size", "lr_scheduler_kwargs", "optim_args"),
     *("optim_target_modules", "neftune_noise_alpha", "ignore_data_skip"),
 )
+TOKENIZER_FILES = ("tokenizer*.json", "vocab.txt", "special_tokens_map.json", "added_tokens.json", "*.model")
 PATH_KEYS = ("model_name_or_path", "tokenizer_name")
 DATA_KEYS = ("max_seq_length", "doc_stride", "max_query_length")
 SCHEDULE_KEYS = ("warmup_ratio", "min_steps", "early_stopping_patience")
@@ -50,6 +51,8 @@ def run_identity(
     identity = dataclasses.asdict(settings.model) | {"train_sha256": content_hash(train)}
     identity |= {key: place_of(identity[key]) for key in PATH_KEYS}
     identity |= model_identity(settings.model.model_name_or_path)
+    tokenizer = settings.model.tokenizer_name or settings.model.model_name_or_path
+    identity["tokenizer_sha256"] = _sha256_of(tokenizer, TOKENIZER_FILES)
     identity |= {key: getattr(settings.data, key) for key in DATA_KEYS}
     identity |= {key: getattr(settings.schedule, key) for key in SCHEDULE_KEYS}
     identity |= {key: getattr(arguments, key) for key in TRAINING_KEYS}
@@ -72,9 +75,13 @@ def place_of(model: str | None) -> str | None:
 
 def model_identity(model: str) -> dict[str, Any]:
     """Where a model is, and SHA-256 of its config and weights; no sums where it is a hub's, or none is named."""
-    folder, patterns = Path(model), ("config.json", "*.safetensors", "pytorch_model*.bin")
-    paths = sorted(path for pattern in patterns for path in folder.glob(pattern)) if model else []
-    return {"model_name_or_path": place_of(model), "model_sha256": [file_sha256(path) for path in paths]}
+    sums = _sha256_of(model, ("config.json", "*.safetensors", "pytorch_model*.bin"))
+    return {"model_name_or_path": place_of(model), "model_sha256": sums}
+
+
+def _sha256_of(model: str, patterns: tuple[str, ...]) -> list[str]:
+    paths = sorted(path for pattern in patterns for path in Path(model).glob(pattern)) if model else []
+    return [file_sha256(path) for path in paths]
 
 
 def clear(output_dir: Path) -> None:

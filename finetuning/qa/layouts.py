@@ -21,7 +21,7 @@ ARTICLE_KEYS = ("title", "doc_id", "content_id")
 ANSWER_KEYS = ("answers", "answer", "answer_text")
 HTML_PAGE = re.compile(r"\s*<(!doctype\s+html|html)\b", re.IGNORECASE)
 NO_PLACE = -1
-YES, NO = ("true", "1", "yes", "y"), ("false", "0", "no", "n", "", "none", "nan")
+YES, NO = ("true", "1", "1.0", "yes", "y"), ("false", "0", "0.0", "no", "n", "", "none", "nan")  # tables write 1.0
 
 Answer = tuple[int, str]  # first character or NO_PLACE, text
 JSON_NAMES = {"NoneType": "null", "bool": "true or false", "str": "text", "dict": "object", "float": "number"}

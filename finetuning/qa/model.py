@@ -81,7 +81,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _check_model_type(settings: ModelSettings, config: Any) -> None:
-    wanted, found = settings.model_type, config.model_type
+    wanted, found = (settings.model_type or "").lower(), config.model_type
     if wanted and wanted != found and not (wanted == "bert" and found in BERT_SHAPED):
         raise InputError(f"{settings.model_name_or_path}: found model type {found!r}, expected {wanted!r}")
     if settings.qass_head and found not in BERT_SHAPED:

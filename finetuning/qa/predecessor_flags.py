@@ -55,7 +55,9 @@ def translate(argv: Sequence[str], lower_cases: Callable[[str], bool]) -> list[s
     for name, (nothing, successor) in SUCCESSORS.items():
         value = values.get(name, nothing)
         harmless = {nothing} | (_FALSE if name in _SWITCHES else set())
-        if value not in harmless and (name != "config_name" or value != values.get("model_name_or_path")):
+        if name == "config_name" and os.path.realpath(value) == os.path.realpath(values.get("model_name_or_path", "")):
+            continue
+        if value not in harmless:
             raise InputError(f"--{name}: found {value}, a flag of the original: {successor}")
     if _is_asked(values.get("do_lower_case", "false")):
         _check_lower_case(values.get("tokenizer_name") or values.get("model_name_or_path", ""), lower_cases)
@@ -64,8 +66,14 @@ def translate(argv: Sequence[str], lower_cases: Callable[[str], bool]) -> list[s
 
         constants.HF_HUB_CACHE = values["cache_dir"]
     kept = [f"--{name}={values[name]}" for name in ("model_name_or_path", "tokenizer_name") if name in values]
-    kept += [f"--{name}={os.path.join(values.get('data_dir', ''), values[name])}" for name in _FILES if name in values]
+    kept += [f"--{name}={_in_folder(values.get('data_dir', ''), values[name])}" for name in _FILES if name in values]
     return kept + rest
+
+
+def _in_folder(folder: str, files: str) -> str:
+    """Each of comma-separated patterns behind its folder; a file whose name has a comma is one file."""
+    whole = os.path.join(folder, files)
+    return whole if os.path.lexists(whole) else ",".join(os.path.join(folder, name) for name in files.split(","))
 
 
 def _renamed(argv: Sequence[str]) -> list[str]:
@@ -74,7 +82,8 @@ def _renamed(argv: Sequence[str]) -> list[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    usage = "%(prog)s [flags] (--help lists them)"
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, usage=usage)
     switches = sorted(_SWITCHES)
     for name in switches:
         parser.add_argument(f"--{name}", nargs="?", const="true", type=str.lower)

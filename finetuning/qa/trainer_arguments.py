@@ -49,6 +49,10 @@ def check(arguments: TrainingArguments, schedule: ScheduleSettings, data: DataSe
             raise InputError("--evaluate_every_epoch: expected --do_eval with it")
     elif arguments.eval_steps or arguments.eval_delay or arguments.eval_on_start:
         raise InputError("--eval_steps, --eval_delay, --eval_on_start: expected --eval_strategy=steps with them")
+    if schedule.evaluate_every_epoch and arguments.eval_strategy == "steps":
+        raise InputError("--evaluate_every_epoch: found --eval_strategy=steps too, expected one of the two")
+    if arguments.eval_steps and arguments.eval_strategy != "steps":
+        raise InputError(f"--eval_steps: found {arguments.eval_steps:g}, which needs --eval_strategy=steps")
     if schedule.evaluate_every_epoch:
         arguments.eval_strategy = "epoch"
     _keep_best(arguments, schedule, data)

@@ -32,8 +32,8 @@ def load_weights(model_class: Any, path: str, config: Any, drop_qass_head: bool)
     drop_qass_head: another head than the checkpoint's was asked for.
 
     Raises:
-      InputError: the weights are not there, of another shape, or do not fit: one of the model's is missing (but for a
-        head that the checkpoint lacks as a whole), or one of the checkpoint's has no place.
+      InputError: the weights are not there, of another shape, not finite, or do not fit: one of the model's is missing
+        (but for a head that the checkpoint lacks as a whole), or one of the checkpoint's has no place.
     """
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # transformers' table of what it begins anew is said here, in a line, or refused
@@ -57,6 +57,9 @@ def load_weights(model_class: Any, path: str, config: Any, drop_qass_head: bool)
             f"{path}: its weights do not fit {type(model).__name__}: {len(lost)} missing{_some(lost)}, "
             f"{len(unknown)} not known{_some(unknown)}"
         )
+    broken = [name for name, values in model.named_parameters() if not values.isfinite().all()]
+    if broken:
+        raise InputError(f"{path}: found weights that are no numbers or infinite, expected numbers{_some(broken)}")
     if missing:
         print(f"{path}: the head is new and begins at random: {_prefixes(missing)}", file=sys.stderr)
     if unexpected:

@@ -80,6 +80,18 @@ def test_weights_that_do_not_fit_are_refused(
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(folder: Path, tmp_path: Path, value: float) -> None:
+    def spoil(weights: Weights) -> Weights:
+        name = next(name for name in weights if name.endswith("query.weight"))
+        spoilt = weights[name].clone()
+        spoilt[0, 1] = value  # one number among many
+        return weights | {name: spoilt}
+
+    with pytest.raises(InputError, match=r"no numbers or infinite, expected numbers \(.*query\.weight\)$"):
+        load(changed(folder, spoil, tmp_path / "changed"))
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_is_loaded_in_single(folder: Path, tmp_path: Path, dtype: torch.dtype) -> None:
     path = changed(folder, lambda ws: {name: w.to(dtype) for name, w in ws.items()}, tmp_path / "half")

@@ -75,6 +75,26 @@ def test_a_lower_casing_tokenizer_takes_do_lower_case(model: Path) -> None:
     parse(f"--model_name_or_path={model} --output_dir=out --do_lower_case --tokenizer_name {model.parent}/uncased")
 
 
+@pytest.mark.parametrize("flag", ["--lang_id", "--cache_dir", "--server_ip", "--threads"])
+def test_a_flag_without_its_value_is_named_in_short(model: Path, flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(f"--model_name_or_path={model} --output_dir=out {flag}")
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2 and said[0].endswith("[flags] (--help lists them)") and flag in said[1]
+
+
+def test_an_unknown_flag_is_named(model: Path) -> None:
+    with pytest.raises(InputError, match=r"^found --max_sequence 3, expected flags that --help lists$"):
+        parse(f"--model_name_or_path={model} --output_dir=out --max_sequence 3")
+
+
+def test_every_pattern_of_a_list_lies_in_data_dir(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "c,d.json").touch()
+    files = f"--data_dir {tmp_path} --train_file a.json,b*.json --predict_file c,d.json"
+    _, data, *_ = parse(f"--model_name_or_path={model} --output_dir=out --config_name={model}/ {files}")
+    assert data.train_file == f"{tmp_path}/a.json,{tmp_path}/b*.json" and data.predict_file == f"{tmp_path}/c,d.json"
+
+
 def test_our_flags_pass_unchanged(model: Path) -> None:
     settings, data, _, arguments = parse(
         f"--model_name_or_path {model} --output_dir=out --max_steps -1 --train_file /a/b.json --data_dir d"

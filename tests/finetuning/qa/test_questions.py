@@ -116,6 +116,7 @@ def load(tmp_path: Path, rows: Any, name: str = "a.json") -> QAData:
         [COLUMNS | {"answers": COLUMN_ANSWERS, "is_impossible": True}],  # KLUE-MRC: the answer is a plausible one
         {"data": [COLUMNS | {"answers": COLUMN_ANSWERS, "is_impossible": "True"}]},
         [COLUMNS | {"answer_text": "서울", "answer_start": 5, "is_impossible": 1}],
+        [COLUMNS | {"answers": COLUMN_ANSWERS, "is_impossible": 1.0}],  # a table with gaps writes numbers so
         [{"context": CONTEXT, "qas": [{"id": "1", "question": "어디?", "answers": [ANSWER], "is_impossible": True}]}],
         [COLUMNS | {"answers": {"text": [], "answer_start": []}}],
         squad(None, answer=ANSWER, is_impossible=True),

@@ -40,6 +40,9 @@ def prepared(command: str) -> tuple[Any, ...]:
         ("--hub_model_id me/it", "publish.py"),
         ("--lr_scheduler_type reduce_lr_on_plateau --eval_strategy epoch --do_eval", "no evaluation loss"),
         ("--eval_steps 5", "--eval_strategy=steps"),
+        ("--eval_steps 5 --evaluate_every_epoch --do_eval", "--eval_strategy=steps"),
+        ("--eval_steps 5 --eval_strategy epoch --do_eval", "--eval_strategy=steps"),
+        ("--evaluate_every_epoch --eval_strategy steps --do_eval", "one of the two"),
         ("--evaluate_every_epoch", "--do_eval"),
         ("--metric_for_best_model f1", "--load_best_model_at_end"),
         ("--load_best_model_at_end", "--evaluate_every_epoch"),
@@ -97,3 +100,7 @@ def test_what_changes_weights_is_part_of_a_run(tmp_path: Path) -> None:
     assert identity("", others) == plain != best != identity("--load_best_model_at_end --evaluate_every_epoch", others)
     assert best != identity("--load_best_model_at_end --evaluate_every_epoch --metric_for_best_model squad_f1")
     assert identity("--logging_steps 3 --save_steps 7") == plain
+    (tmp_path / "tokenizer.json").write_text("{}")
+    cased = identity(f"--tokenizer_name {tmp_path}")
+    (tmp_path / "tokenizer.json").write_text('{"normalizer": null}')
+    assert identity(f"--tokenizer_name {tmp_path}") != cased  # the same folder reads texts otherwise
