@@ -5,7 +5,8 @@
 The classic recipe gives the model one window a time, padded to 384 wordpieces, in float32. Both recipes read the same
 windows of the same questions with the same weights, in turn, in blocks, in one process, so that a machine whose speed
 changes by the minute is equally fast for both. Weights are random: speed does not depend on them. Latency is that of
-QuestionAnswerer.answer with one document, on a model of bert-base's size.
+QuestionAnswerer.answer with one document, on a model of bert-base's size; processor time is what it would be on a
+machine with nothing else to do, with --threads 1.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +31,15 @@ from finetuning.qa.decoding import DecodingSettings
 from finetuning.qa.evaluation import WindowReader
 from finetuning.qa.features import WindowCollator
 from finetuning.qa.model import QAModel
+from finetuning.qa.precision import fast_bfloat16
 from finetuning.qa.questions import QAExample, load_questions
-from kosplinter import QuestionAnswerer
+from finetuning.qa.reading import DocumentReader
+from kosplinter import InputError, QuestionAnswerer
+from kosplinter.engine.engine import Engine
 from kosplinter_common.cli import exit_with_one_line
 
 MAX_SEQ_LENGTH = 384
-BLOCK = 10  # questions that one recipe answers before it is the other's turn
+BLOCK = 4  # questions that one recipe answers before it is the other's turn
 DECODING = DecodingSettings(max_answer_length=30, n_best=1, with_null=False)
 SIZES = {"small": (6, 384, 6), "base": (12, 768, 12)}  # layers, width, heads
 
@@ -74,33 +79,57 @@ def classic(qa_model: QAModel) -> Callable[[Any], Any]:
     return lambda features: reader.read(features, DECODING, collate=padded)
 
 
-def compare(answerer: QuestionAnswerer, examples: list[QAExample]) -> dict[str, float]:
-    """Questions a second of both, and how many answers differ."""
-    engine = answerer._engine
-    old = classic(answerer._model.qa_model)  # type: ignore[union-attr]
-    spent, different = {"classic": 0.0, "here": 0.0}, 0
+def compare(recipes: dict[str, Callable[[Any], Any]], engine: Engine, examples: list[QAExample]) -> dict[str, Any]:
+    """Questions a second of each recipe by the clock and by processor time, and how many answers differ."""
+    wall, processor, different = (dict.fromkeys(recipes, 0.0) for _ in range(3))
     for first in range(0, len(examples), BLOCK):
         features = engine.features(examples[first : first + BLOCK])
-        started = time.perf_counter()
-        expected = old(features)
-        between = time.perf_counter()
-        found = engine.reader.read(features, DECODING)
-        spent["classic"], spent["here"] = (
-            spent["classic"] + between - started,
-            spent["here"] + time.perf_counter() - between,
-        )
-        different += sum(found[name].answers[0].text != expected[name].answers[0].text for name in expected)
-    rates = {f"questions_per_second_{name}": len(examples) / seconds for name, seconds in spent.items()}
-    return rates | {"ratio": spent["classic"] / spent["here"], "different_answers": different}
+        found: dict[str, Any] = {}
+        for name, read in recipes.items():
+            started, spent = time.perf_counter(), time.process_time()
+            found[name] = read(features)
+            wall[name] += time.perf_counter() - started
+            processor[name] += time.process_time() - spent
+            expected = found["classic"]
+            different[name] += sum(
+                found[name][key].answers[0].text != expected[key].answers[0].text for key in expected
+            )
+    return {
+        name: {
+            "questions_per_second": len(examples) / wall[name],
+            "ratio": wall["classic"] / wall[name],
+            "ratio_of_processor_time": processor["classic"] / processor[name],
+            "different_answers": int(different[name]),
+        }
+        for name in recipes
+    }
+
+
+def recipes_of(answerer: QuestionAnswerer, folder: Path, threads: int) -> dict[str, Callable[[Any], Any]]:
+    """The classic recipe, this project's, in bfloat16 where that is fast, and exported where onnxruntime is there."""
+    readers: dict[str, DocumentReader] = {"torch": answerer._engine.reader}
+    if fast_bfloat16(use_cpu=True):
+        model = answerer._model.qa_model.model  # type: ignore[union-attr]
+        readers["bfloat16"] = WindowReader(model, torch.device("cpu"), torch.bfloat16, batch_size=16)
+    try:
+        for name in ("onnx", "int8"):
+            answerer.export_onnx(folder / name, int8=name == "int8")
+            readers[name] = QuestionAnswerer.from_onnx(folder / name, threads=threads)._engine.reader
+    except InputError as error:
+        print(error, file=sys.stderr)
+    own = {name: partial(reader.read, settings=DECODING) for name, reader in readers.items()}
+    return {"classic": classic(answerer._model.qa_model), **own}  # type: ignore[union-attr]
 
 
 def latency(answerer: QuestionAnswerer, examples: list[QAExample], calls: int) -> dict[str, float]:
-    seconds = []
+    wall, processor = [], []
     for example in [examples[i % len(examples)] for i in range(calls + 2)]:
-        started = time.perf_counter()
+        started, spent = time.perf_counter(), time.process_time()
         answerer.answer(example.question, example.context)
-        seconds.append(time.perf_counter() - started)
-    return {f"latency_p{p}_ms": 1000 * float(np.percentile(seconds[2:], p)) for p in (50, 99)}
+        wall.append(time.perf_counter() - started)
+        processor.append(time.process_time() - spent)
+    report = {f"latency_p{p}_ms": 1000 * float(np.percentile(wall[2:], p)) for p in (50, 99)}
+    return report | {f"processor_p{p}_ms": 1000 * float(np.percentile(processor[2:], p)) for p in (50, 99)}
 
 
 def main() -> None:
@@ -119,9 +148,9 @@ def main() -> None:
             size: QuestionAnswerer.from_pretrained(make_model(folder, flags.vocab_file, size), threads=flags.threads)
             for size in SIZES
         }
-        compare(answerers["small"], examples[:BLOCK])  # memory is touched for the first time
-        report = compare(answerers["small"], examples)
-        report |= latency(answerers["base"], examples, flags.latency_calls)
+        recipes, engine = recipes_of(answerers["small"], folder, flags.threads), answerers["small"]._engine
+        compare(recipes, engine, examples[:2])  # memory is touched for the first time
+        report = compare(recipes, engine, examples) | latency(answerers["base"], examples, flags.latency_calls)
     print(json.dumps({"questions": len(examples), "threads": flags.threads, **report}, indent=2))
 
 

@@ -64,6 +64,7 @@ def calibrate(
         "expected_calibration_error": expected_calibration_error(after, right, BINS),
         "expected_calibration_error_uncalibrated": expected_calibration_error(before, right, BINS),
         "cross_validated": _cross_validate(asked, probabilities, right, target),
+        "risk_at_coverage": _risk_at_coverage(*risk_coverage(after, right)[1:]),
         "reliability": bins_of_equal_size(after, right, BINS).tolist(),
         "risk_coverage": _thinned(np.array(risk_coverage(after, right)).T).tolist(),
     }
@@ -73,6 +74,13 @@ def calibrate(
 def _best_temperature(probabilities: np.ndarray, right: np.ndarray) -> int:
     """Index of the temperature with the lowest log loss."""
     return int(np.argmin([log_loss(row, right) for row in probabilities]))
+
+
+def _risk_at_coverage(coverage: np.ndarray, risk: np.ndarray) -> dict[str, float]:
+    """Share of answers that are wrong where at least 10%, 20%, … of the questions are answered."""
+    tenths = np.arange(1, 11) / 10
+    places = np.searchsorted(coverage, tenths - 1e-9)
+    return {f"{tenth:.0%}": float(risk[place]) for tenth, place in zip(tenths, places, strict=True)}
 
 
 def _thinned(points: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Tiny models of every kind, and one that has learned the pattern of tests/finetuning/tiny_qa.py."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,3 +60,12 @@ def taught(models: Path) -> Path:
     qa.fit(models / "questions.json", disable_tqdm=True, **learn)
     qa.save_pretrained(models / "taught")
     return models / "taught"
+
+
+def qass_without_question_token(models: Path, folder: Path) -> Path:
+    """A QASS model whose vocabulary lacks [QUESTION]."""
+    bert_folder(folder, with_question=False)
+    config = json.loads((models / "qass" / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps(config | {"vocab_size": config["vocab_size"] - 1}))
+    (folder / "model.safetensors").write_bytes((models / "qass" / "model.safetensors").read_bytes())
+    return folder

@@ -15,8 +15,8 @@ from finetuning.qa.run import load_run_data, run_question_answering
 from kosplinter import Answer, InputError, QuestionAnswerer
 from kosplinter.engine import engine, torch_model
 from kosplinter.engine.answer import sentence_around
-from tests.finetuning.tiny_qa import CITIES, PEOPLE, bert_folder
-from tests.kosplinter.conftest import KINDS, USE
+from tests.finetuning.tiny_qa import CITIES, PEOPLE
+from tests.kosplinter.conftest import KINDS, USE, qass_without_question_token
 
 SENTENCE = "류현진은 부산에서 태어났다. 지금도 부산에 살며 날마다 강가를 걷는다."
 OTHER = "권도현은 대전에서 태어났다. 지금도 대전에 살며 날마다 강가를 걷는다."
@@ -218,13 +218,8 @@ def test_models_that_cannot_be_used_say_why(models: Path, tmp_path: Path) -> Non
 
 
 def test_a_qass_model_without_the_question_token_is_refused(models: Path, tmp_path: Path) -> None:
-    bert_folder(tmp_path / "model", with_question=False)
-    for name in ("model.safetensors", "config.json"):
-        (tmp_path / "model" / name).write_bytes((models / "qass" / name).read_bytes())
-    config = json.loads((tmp_path / "model" / "config.json").read_text())
-    (tmp_path / "model" / "config.json").write_text(json.dumps(config | {"vocab_size": config["vocab_size"] - 1}))
     with pytest.raises(InputError, match=r"has no \[QUESTION\]"):
-        QuestionAnswerer.from_pretrained(tmp_path / "model", **USE)
+        QuestionAnswerer.from_pretrained(qass_without_question_token(models, tmp_path / "model"), **USE)
 
 
 def test_two_megabytes_are_read_to_their_end(taught: Path) -> None:

@@ -50,6 +50,8 @@ def test_the_temperature_is_found_and_nine_of_ten_are_right_on_other_articles() 
     assert report["expected_calibration_error"] < 0.03 < report["expected_calibration_error_uncalibrated"]
     crossed = report["cross_validated"]
     assert crossed["precision"] == pytest.approx(0.9, abs=0.03) and 0.1 < crossed["coverage"] < 0.9
+    risks = list(report["risk_at_coverage"].values())
+    assert len(risks) == 10 and risks[0] < 0.1 < risks[-1] == pytest.approx(1 - report["right_percent"] / 100)
     low, high = crossed["precision_95"]
     assert low < crossed["precision"] < high < low + 0.06
 

@@ -18,6 +18,7 @@ from kosplinter.commands import answer_files
 from kosplinter.commands.answer_files import answer_stream
 from kosplinter.commands.rows import Row, as_they_come
 from tests.finetuning.tiny_qa import CITIES, PEOPLE
+from tests.kosplinter.conftest import qass_without_question_token
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -212,6 +213,19 @@ def test_commands_that_cannot_be_done(command: str, message: str, models: Path, 
     with pytest.raises((InputError, OSError), match=message):
         main(words)
     assert not [path for path in tmp_path.iterdir() if path.name not in ("empty", "cp949.json", "out")]
+
+
+@pytest.mark.parametrize(
+    "command", ["answer --input IN --output OUT.jsonl", "evaluate --questions IN", "serve --port 0"]
+)
+def test_a_model_that_cannot_be_used_is_said_by_every_command(command: str, models: Path, tmp_path: Path) -> None:
+    model = qass_without_question_token(models, tmp_path / "model")
+    words = command.replace("IN", f"{models}/questions.json").replace("OUT", f"{tmp_path}/out").split()
+    if command.startswith("serve"):
+        pytest.importorskip("uvicorn", reason="the extra `serve` is not installed")
+    with pytest.raises(InputError, match=r"has no \[QUESTION\]"):
+        main([*words, "--model", str(model)])
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
 def test_the_console_says_one_line_and_ends_with_one(tmp_path: Path) -> None:
