@@ -13,8 +13,10 @@ from finetuning.qa.identity import RunSettings
 from finetuning.qa.questions import load_questions
 from finetuning.qa.run import load_run_data, run_question_answering
 from kosplinter import Answer, InputError, QuestionAnswerer
+from kosplinter.answering import fitting
 from kosplinter.engine import engine, torch_model
 from kosplinter.engine.answer import sentence_around
+from kosplinter.engine.use import UseSettings
 from tests.finetuning.tiny_qa import CITIES, PEOPLE
 from tests.kosplinter.conftest import KINDS, USE, qass_without_question_token
 
@@ -250,6 +252,16 @@ def test_learning_keeps_the_best_seed_and_what_is_saved_answers_alike(models: Pa
     qa.save_pretrained(tmp_path / "mine")  # again, over itself
     assert QuestionAnswerer.from_pretrained(tmp_path / "mine").answer("누가 태어났는가?", SENTENCE) == after
     assert not [path for path in (tmp_path / "mine").iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("best", [1, 2, 3])
+def test_of_several_seeds_the_best_is_kept(best: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def scores(argv: list[str], do_eval: bool) -> dict[str, float]:
+        return {"korquad_exact_match": 50.0, "korquad_f1": 60.0 + (f"--seed={best}" in argv)}
+
+    monkeypatch.setattr(fitting, "_run", scores)
+    folder, results = fitting.fit_model("model", UseSettings(), "train", "dev", tmp_path, (1, 2, 3), {})
+    assert folder == tmp_path / f"seed-{best}" and results["seed"] == best
 
 
 @pytest.mark.parametrize(

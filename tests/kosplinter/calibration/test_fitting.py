@@ -128,12 +128,14 @@ def test_a_model_keeps_its_calibration_and_goes_by_it(models: Path, taught: Path
     assert QuestionAnswerer.from_pretrained(tmp_path / "calibrated").answer("누가 태어났는가?", text) is None
 
 
-def test_learning_makes_a_calibration_void(models: Path, taught: Path) -> None:
+def test_learning_makes_a_calibration_void(models: Path, taught: Path, tmp_path: Path) -> None:
     qa = QuestionAnswerer.from_pretrained(taught)
     qa.calibrate(models / "questions.json")
-    assert qa._engine.calibration.questions == 32
-    qa.fit(models / "questions.json", min_steps=1, max_steps=1, disable_tqdm=True)
-    assert qa._engine.calibration == Calibration()
+    qa.save_pretrained(tmp_path / "calibrated")
+    again = QuestionAnswerer.from_pretrained(tmp_path / "calibrated")
+    assert again._engine.calibration.questions == 32
+    again.fit(models / "questions.json", min_steps=1, max_steps=1, disable_tqdm=True)
+    assert again._engine.calibration == Calibration()
 
 
 def test_what_cannot_be_calibrated_says_why(models: Path, tmp_path: Path) -> None:
