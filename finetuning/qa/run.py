@@ -167,16 +167,20 @@ def _make_trainer(
         decoded = trainer.decode(eval_features, decoding)
         return score_run(decoded, eval_features.examples, data.metric_names, null_threshold)[2]
 
-    return QATrainer(
-        qa_model.model,
-        arguments,
-        template=qa_model.template,
-        score=score,
-        train_dataset=train_features,
-        eval_dataset=eval_features,
-        processing_class=qa_model.tokenizer,
-        callbacks=callbacks,
-    )
+    try:
+        QATrainer.get_optimizer_cls_and_kwargs(arguments, qa_model.model)  # else asked for when the run has begun
+        return QATrainer(
+            qa_model.model,
+            arguments,
+            template=qa_model.template,
+            score=score,
+            train_dataset=train_features,
+            eval_dataset=eval_features,
+            processing_class=qa_model.tokenizer,
+            callbacks=callbacks,
+        )
+    except (ImportError, RuntimeError, ValueError) as error:  # a package that --report_to or --optim needs is not there
+        raise InputError(str(error)) from error
 
 
 def fit_steps(arguments: TrainingArguments, schedule: ScheduleSettings, num_windows: int) -> None:

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from transformers import TrainingArguments
+import torch
+from transformers import TrainingArguments, get_scheduler
 
 from finetuning.qa.settings import DataSettings, ScheduleSettings
 from kosplinter_common.cli import InputError
@@ -22,6 +23,7 @@ _REFUSED = {
     "accelerator_config": "windows are divided among processes as --seed says: leave it out",
     "data_seed": "--seed orders the windows, too",
     "save_only_model": "a run that was ended could not go on: --save_strategy=no saves no checkpoints",
+    "use_liger_kernel": "its kernels are for language models: leave it out",
     "do_predict": "--do_eval answers --predict_file, with or without the answers being told",
     **dict.fromkeys(("prediction_loss_only", "include_for_metrics", "batch_eval_metrics"), _OWN_EVALUATION),
     **dict.fromkeys(("eval_do_concat_batches", "eval_use_gather_object", "eval_accumulation_steps"), _OWN_EVALUATION),
@@ -40,6 +42,7 @@ def check(arguments: TrainingArguments, schedule: ScheduleSettings, data: DataSe
     for name, instead in _REFUSED.items():
         if getattr(arguments, name) != getattr(defaults, name):
             raise InputError(f"--{name}: found {getattr(arguments, name)!r}, which does nothing good here: {instead}")
+    _check_numbers(arguments)
     if arguments.lr_scheduler_type == "reduce_lr_on_plateau":
         raise InputError("--lr_scheduler_type: found reduce_lr_on_plateau, expected one that needs no evaluation loss")
     if arguments.fp16 and arguments.use_cpu:
@@ -57,6 +60,25 @@ def check(arguments: TrainingArguments, schedule: ScheduleSettings, data: DataSe
         arguments.eval_strategy = "epoch"
     _keep_best(arguments, schedule, data)
     _check_resumption(arguments, schedule)
+
+
+def _check_numbers(arguments: TrainingArguments) -> None:
+    """What would end in a traceback, most of it when the run has already begun to write."""
+    for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
+        if getattr(arguments, name) < 1:
+            raise InputError(f"--{name}: found {getattr(arguments, name)}, expected at least 1")
+    for name in ("learning_rate", "weight_decay", "adam_epsilon"):
+        if not getattr(arguments, name) >= 0:
+            raise InputError(f"--{name}: found {getattr(arguments, name)}, expected at least 0")
+    if arguments.lr_scheduler_type == "reduce_lr_on_plateau":
+        return
+    try:  # a schedule of its own steps, with an optimizer of nothing
+        optimizer = torch.optim.SGD([torch.zeros(1)], lr=arguments.learning_rate)
+        kwargs: Any = arguments.lr_scheduler_kwargs
+        get_scheduler(arguments.lr_scheduler_type, optimizer, 1, 2, kwargs)
+    except (TypeError, ValueError) as error:
+        kind = arguments.lr_scheduler_type
+        raise InputError(f"--lr_scheduler_type: found {getattr(kind, 'value', kind)}: {error}") from error
 
 
 def _keep_best(arguments: TrainingArguments, schedule: ScheduleSettings, data: DataSettings) -> None:

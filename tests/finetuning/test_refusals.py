@@ -19,6 +19,7 @@ from finetuning.qa.settings import ModelSettings
 from finetuning.qa.usage import usage_of
 from kosplinter_common.cli import InputError
 from kosplinter_common.files import refusing_code
+from tests.finetuning.test_run_qa import run
 from tests.finetuning.tiny_qa import bert_folder, qass_folder, question_file
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,6 +38,17 @@ def test_a_model_whose_pickle_holds_a_program_is_refused_in_one_line(tmp_path: P
     with pytest.raises(InputError, match=r"model: refused: found the program posix.system, expected tensors") as error:
         load_qa_model(ModelSettings(model_name_or_path=str(folder)), 64)
     assert "\n" not in str(error.value) and "weights_only" not in str(error.value)
+
+
+@pytest.mark.parametrize("flag", ["--report_to wandb", "--optim adamw_bnb_8bit"])
+def test_a_package_that_a_flag_needs_is_asked_for_before_anything_is_written(tmp_path: Path, flag: str) -> None:
+    model, questions = qass_folder(tmp_path / "model"), question_file(tmp_path / "questions.json", last=2)
+    with pytest.raises(InputError, match=r"(?i)wandb|bitsandbytes"):
+        run(
+            f"--model_name_or_path {model} --do_train --train_file {questions} --output_dir {tmp_path}/out "
+            f"--max_seq_length 48 --max_steps 1 --disable_tqdm True {flag}"
+        )
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_checkpoint_whose_pickle_holds_a_program_is_named(tmp_path: Path) -> None:

@@ -49,6 +49,12 @@ def prepared(command: str) -> tuple[Any, ...]:
         ("--load_best_model_at_end --evaluate_every_epoch --do_eval --metric_for_best_model f1", "korquad_f1"),
         ("--resume_from_checkpoint out/checkpoint-9", "not a checkpoint"),
         ("--fp16 --use_cpu", "--bf16"),
+        ("--use_liger_kernel", "language models"),
+        ("--per_device_train_batch_size 0", "at least 1"),
+        ("--gradient_accumulation_steps 0", "at least 1"),
+        ("--learning_rate=-1", "at least 0"),
+        ("--learning_rate nan", "at least 0"),
+        ("--lr_scheduler_type cosine_with_min_lr", "lr_scheduler_kwargs"),
     ],
 )
 def test_what_does_nothing_or_breaks_is_refused(command: str, message: str) -> None:
