@@ -66,8 +66,8 @@ def open_dataset(patterns: str, wanted: RecordSpec, config: BertConfig, vocab_fi
             f"max_position_embeddings {config.max_position_embeddings}"
         )
     paths = _expand(patterns)
-    looks = _look_at(paths)
     infos = _infos_of(paths)
+    looks = _look_at(paths, _shards(infos))
     for folder, info in infos.items():
         _check_info(info, wanted, config, vocab_file, folder)
     sums = {info.vocab.sha256: folder for folder, info in infos.items()}
@@ -131,14 +131,19 @@ def _matching(pattern: str) -> list[str]:
     return tf.io.gfile.glob(pattern) if "://" in pattern else matching_paths(pattern)
 
 
-def _look_at(paths: tuple[str, ...]) -> dict[str, _Look]:
-    """Two calls a file, several files at a time: on gs:// each is a question over the network.
+def _look_at(paths: tuple[str, ...], known: dict[str, ShardInfo]) -> dict[str, _Look]:
+    """Two calls a file, several files at a time.
+
+    Each is a question over the network on gs://, so of a shard there that dataset.json tells of nothing is asked: the
+    listing found it, and one that was cut short is met, and named, in the stream.
 
     Raises:
       InputError: a folder or an empty file among them.
     """
+    told = {path: _Look(known[path].bytes, b"") for path in paths if "://" in path and path in known}
+    asked = [path for path in paths if path not in told]
     with ThreadPoolExecutor(FILES_AT_A_TIME) as pool:
-        return dict(zip(paths, pool.map(_look, paths), strict=True))
+        return told | dict(zip(asked, pool.map(_look, asked), strict=True))
 
 
 def _look(path: str) -> _Look:
