@@ -1,5 +1,6 @@
 """The first record that training cannot use, by its file and number: damaged, of another shape, or out of range."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -41,10 +42,10 @@ def find_fault(
         try:
             read_file(path, compression, spec, vocab_size, count)
         except tf.errors.InvalidArgumentError as error:
-            return _name_fault(path, compression, spec, vocab_size) or InputError(f"{path}: {error.message}")
+            return _name_fault(path, compression, spec, vocab_size) or InputError(f"{path}: {_reason(error)}")
         except tf.errors.DataLossError as error:
             if damage_too:
-                return _name_fault(path, compression, spec, vocab_size) or InputError(f"{path}: {error.message}")
+                return _name_fault(path, compression, spec, vocab_size) or InputError(f"{path}: {_reason(error)}")
     return None
 
 
@@ -80,9 +81,15 @@ def _name_fault(path: str, compression: str, spec: RecordSpec | None, vocab_size
                 number += 1
         except tf.errors.DataLossError as error:
             what = "damaged" if number else "damaged, or not a TFRecord file"
-            return InputError(f"{path}: record {number}: {what}: {error.message}")
+            return InputError(f"{path}: record {number}: {what}: {_reason(error)}")
         except tf.errors.OutOfRangeError:
             return None
+
+
+def _reason(error: tf.errors.OpError) -> str:
+    """What an operation complained of, without the stack of the graph's making that may stand around it."""
+    told = re.search(r"(?:corrupted|truncated|Key:)[^\n]*", error.message)
+    return told[0] if told else error.message.strip().split("\n")[0]
 
 
 def _fault_of(payload: bytes, spec: RecordSpec, vocab_size: int | None) -> str | None:

@@ -223,7 +223,13 @@ def test_shards_are_listed_once_and_hardly_asked_for(
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"", "found an empty file"), (b"not a record file at all", "r: record 0: damaged, or not a TFRecord file")],
+    [
+        (b"", "found an empty file"),
+        (
+            b"not a record file at all",
+            r"r: record 0: damaged, or not a TFRecord file: corrupted record at 0 \(Is [^\n]*$",
+        ),
+    ],
 )
 def test_files_that_are_no_records(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "r").write_bytes(content)
