@@ -16,8 +16,11 @@ from pathlib import Path
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from kosplinter.commands import answer, calibrate, evaluate, export, fit, serve
 from kosplinter_common.cli import exit_with_one_line
+
+# isort: split
+
+from kosplinter.commands import answer, calibrate, evaluate, export, fit, serve
 
 COMMANDS = {command.NAME: command for command in (answer, fit, evaluate, calibrate, export, serve)}
 
